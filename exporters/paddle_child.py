@@ -1,0 +1,310 @@
+"""Paddle -> ONNX in a process of its own: the converter aborts or kills the process it runs in.
+
+Run by file path, with a request as its only argument; imports nothing of xgraph. Writes into the request's
+``work`` folder: ``stage`` (what it is doing, for the parent to report if the process dies),
+``unsupported.json`` (operators the converter does not list), ``program.json`` (the program that was
+converted), ``model.onnx``, ``check.npz`` and, last of all, ``result.json``. Python exceptions simply
+propagate: the parent reads the last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OPSET = 17
+"""The first with LayerNormalization; what the converter emits above it is the same."""
+OPSET_WITHOUT_LAYER_NORM = 16
+SEED = 2024
+SIZES = ((224, 16), (320, 32), (256, 8), (640, 64), (64, 4), (32, 2))
+"""(height and width, sequence length) to try for dynamic dimensions, in turn."""
+SAME_TOKENS = frozenset(
+    f"pd_op.{kind}"
+    for kind in (
+        "cast", "assign", "reshape", "squeeze", "unsqueeze", "flatten", "transpose", "slice", "strided_slice",
+        "expand", "concat", "split", "share_data_", "clip", "where",
+    )
+) | {"builtin.combine", "builtin.split", "builtin.slice"}  # fmt: skip
+"""Operators through which token ids pass on their way to an embedding."""
+RENAMED = frozenset(
+    (
+        "data", "feed", "fetch", "if", "while", "add_n", "arange", "divide", "floor_divide", "maximum",
+        "minimum", "multiply", "nonzero", "remainder", "subtract", "increment", "memcpy",
+    )
+)  # fmt: skip
+"""Operators that the converter knows under quite another name, or treats apart."""
+SIZE_DOES_NOT_FIT = (ValueError, IndexError, RuntimeError, OSError, SystemError, NotImplementedError)
+"""What Paddle's checks of shapes and indices raise."""
+
+
+def main() -> None:
+    """Converts, and runs the model itself, as the request says."""
+    request = json.loads(sys.argv[1])
+    sys.path.extend(entry for entry in request["path"] if entry and entry not in sys.path)
+    os.environ.update(FLAGS_enable_pir_api="1")  # where it is off, Paddle 3 does not find a .json
+    _no_core_dump()
+    work = Path(request["work"])
+    stage = work / "stage"
+
+    stage.write_text("importing Paddle")
+    import paddle
+    import paddle2onnx
+
+    paddle.enable_static()
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    model = Path(request["model"])
+    prefix = str(model.with_suffix(""))
+
+    stage.write_text("reading")
+    if model.suffix == ".pdmodel":
+        inputs, run, pir = _resave(prefix, str(work / "source"), executor)
+        source, params = work / "source.json", work / "source.pdiparams"
+    else:
+        pir, inputs, fetches = paddle.static.load_inference_model(prefix, executor)
+        run = partial(executor.run, pir, fetch_list=fetches)
+        source, params = model, model.with_suffix(".pdiparams")
+
+    stage.write_text("converting")
+    kinds = sorted({op.name() for op in pir.global_block().ops})
+    (work / "unsupported.json").write_text(json.dumps(unsupported(kinds)))
+    converted = work / "program.json"
+    converted.write_text(single_precision_attributes(source.read_text(encoding="utf-8")), encoding="utf-8")
+    # Writing to a file instead would run Polygraphy, which may install packages into this environment.
+    onnx_bytes = paddle2onnx.export(
+        str(converted), str(params) if params.exists() else "", None, opset_version=_opset(pir), verbose=False
+    )
+    (work / "model.onnx").write_bytes(onnx_bytes)
+
+    unchecked = ""
+    if request["verify"]:
+        stage.write_text("running")
+        unchecked = _check(pir, list(inputs), run, work / "check.npz")
+
+    result = {"inputs": list(inputs), "unchecked": unchecked, "versions": _versions()}
+    (work / "result.json").write_text(json.dumps(result))
+
+
+def _opset(pir: Any) -> int:
+    """Returns the opset to convert to.
+
+    The converter gives a LayerNormalization over several axes a flat scale, which is no valid ONNX; where
+    the opset lacks that operator, it writes the single steps, and those are right.
+    """
+    norms = [op for op in pir.global_block().ops if op.name() == "pd_op.layer_norm"]
+    last_axis = (op.attrs()["begin_norm_axis"] == len(op.operand_source(0).shape) - 1 for op in norms)
+    return OPSET if all(last_axis) else OPSET_WITHOUT_LAYER_NORM
+
+
+def single_precision_attributes(program: str) -> str:
+    """Returns the program with its double attributes tagged as float.
+
+    Paddle 3.3 writes scalar attributes as double; the converter knows float only and takes 0 for anything
+    else, so LeakyReLU would silently lose its slope and GroupNorm its epsilon.
+    """
+    return re.sub(r'("#"\s*:\s*)"0\.a_f64"', r'\1"0.a_f32"', program)
+
+
+def unsupported(kinds: Iterable[str]) -> list[str]:
+    """Returns the operators that the converter does not list; it aborts because of them and names none.
+
+    Its list has the operators' former names (``elementwise_add``, ``matmul_v2``, ``reduce_max``,
+    ``hard_swish``), so this is good enough to explain a failure, not to predict one.
+    """
+    from paddle2onnx.paddle2onnx_cpp2py_export import get_all_supported_operators_pir
+
+    listed = list(get_all_supported_operators_pir())
+    joined = [name.replace("_", "") for name in listed]
+    unknown = []
+    for dialect, _, kind in (name.partition(".") for name in kinds):
+        kind = kind.removesuffix("_")
+        known = (
+            dialect != "pd_op"
+            or kind in RENAMED
+            or any(name.startswith(kind.replace("_", "")) for name in joined)
+            or any(name.endswith(f"_{kind}") for name in listed)
+        )
+        if not known:
+            unknown.append(kind)
+    return unknown
+
+
+def _resave(prefix: str, target: str, executor: Any) -> tuple[list[str], Callable[..., list[Any]], Any]:
+    """Saves a ``.pdmodel`` as a Paddle 3 program; returns inputs, how to run the old, and the new.
+
+    The converter's own translation dies on ``expand`` whose shape is a list of scalars, the usual class token
+    with a dynamic batch. Here that list becomes one tensor first.
+    """
+    import paddle
+    import paddle2onnx
+    from paddle.pir_utils import IrGuard, OldIrGuard
+
+    with OldIrGuard():
+        program, inputs, fetches = paddle.static.load_inference_model(prefix, executor)
+    pir = paddle.pir.translate_to_pir(program.desc)
+    with IrGuard(), paddle.static.program_guard(pir):
+        for op in list(pir.global_block().ops):
+            if op.name() != "pd_op.expand":
+                continue
+            shape = op.operand_source(1).get_defining_op()
+            if shape.name() == "builtin.combine":
+                paddle.pir.set_insertion_point(op)
+                parts = [paddle.reshape(value, [1]) for value in shape.operands_source()]
+                op.operand(1).set_source(paddle.concat(parts))
+        paddle2onnx.convert.load_parameter(pir)
+        ops = pir.global_block().ops
+        feeds = {op.attrs()["name"]: op.result(0) for op in ops if op.name() == "pd_op.feed"}
+        outputs = {op.attrs()["col"]: _unscaled(op.operand_source(0)) for op in ops if op.name() == "pd_op.fetch"}
+        paddle.static.save_inference_model(
+            target,
+            [feeds[name] for name in inputs],
+            [outputs[column] for column in sorted(outputs)],
+            executor,
+            program=pir,
+        )
+
+    def run(feed: dict[str, np.ndarray]) -> list[Any]:
+        with OldIrGuard():
+            return list(executor.run(program, feed=feed, fetch_list=fetches))
+
+    return inputs, run, pir
+
+
+def _unscaled(value: Any) -> Any:
+    """Returns what ``value`` is 1 times, plus 0: Paddle 2 ended every saved output in such a ``scale``."""
+    op = value.get_defining_op()
+    if op is None or op.name() != "pd_op.scale" or op.attrs()["bias"] != 0.0:
+        return value
+    factor = op.operand_source(1).get_defining_op()
+    one = factor is not None and factor.name() == "pd_op.full" and factor.attrs()["value"] == 1.0
+    return op.operand_source(0) if one else value
+
+
+def _check(pir: Any, inputs: list[str], run: Callable[..., list[Any]], target: Path) -> str:
+    """Runs the source model on made-up feeds and stores both; returns "" or why no feeds would do."""
+    declared = {}
+    tables = {}
+    for op in pir.global_block().ops:
+        if op.name() in ("pd_op.feed", "pd_op.data") and op.attrs()["name"] in inputs:
+            value = op.result(0)
+            dtype = str(value.dtype).lower().rpartition(".")[2]
+            declared[op.attrs()["name"]] = (tuple(value.shape), dtype)
+            rows = embedding_rows(value)
+            if rows:
+                tables[op.attrs()["name"]] = rows
+    reason = ""
+    for feeds in candidate_feeds({name: declared[name] for name in inputs}, tables):
+        try:
+            outputs = run(feed=feeds)
+        except SIZE_DOES_NOT_FIT as error:
+            reason = reason or str(error)
+            continue
+        arrays: dict[str, Any] = {f"feed_{name}": array for name, array in feeds.items()}
+        arrays |= {f"output_{k}": np.asarray(output) for k, output in enumerate(outputs)}
+        np.savez(target, **arrays)
+        return ""
+    return reason or "no feeds"
+
+
+def embedding_rows(value: Any) -> int:
+    """Returns the rows of the smallest embedding table that ``value`` indexes, 0 where it indexes none."""
+    rows: list[int] = []
+    pending = [value]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        for op in current.all_used_ops():
+            name = op.name()
+            if name in ("pd_op.embedding", "pd_op.gather", "pd_op.c_embedding"):
+                ids, table = (1, 0) if name == "pd_op.gather" or name == "pd_op.c_embedding" else (0, 1)
+                shape = op.operand_source(table).shape
+                if op.operand_source(ids).is_same(current) and shape[0] > 0:
+                    rows.append(int(shape[0]))
+            elif name in SAME_TOKENS and op.id() not in seen:
+                seen.add(op.id())
+                pending.extend(op.results())
+    return min(rows, default=0)
+
+
+def candidate_feeds(
+    declared: Mapping[str, tuple[Sequence[int], str]], tables: Mapping[str, int]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields feeds for inputs of the given shapes (-1: dynamic) and dtypes, until some fit the model."""
+    dynamic = any(-1 in shape for shape, _ in declared.values())
+    batched = any(shape and shape[0] == -1 for shape, _ in declared.values())
+    resizable = any(-1 in shape[1:] for shape, _ in declared.values())
+    batches = (2, 1) if batched else (1,)
+    for batch, (image, sequence) in itertools.product(batches, SIZES if resizable else SIZES[:1]):
+        shapes = {name: _shape(shape, batch, image, sequence) for name, (shape, _) in declared.items()}
+        random = np.random.Generator(np.random.Philox(SEED))
+        yield {
+            name: _feed(name, shapes, dtype, tables.get(name, 0), random)
+            for name, (_, dtype) in declared.items()
+        }
+        if not dynamic:
+            return
+
+
+def _shape(shape: Sequence[int], batch: int, image: int, sequence: int) -> tuple[int, ...]:
+    sizes = [batch, sequence, sequence, sequence, sequence]
+    if len(shape) == 4 and shape[3] in (1, 3, 4) and -1 in shape[1:3]:
+        sizes = [batch, image, image, 3, sequence]
+    elif len(shape) == 4 and shape[1] in (-1, 1, 3, 4) and shape[2] != 1:
+        sizes = [batch, 3, image, image, sequence]
+    return tuple(size if size >= 0 else sizes[min(axis, 4)] for axis, size in enumerate(shape))
+
+
+def _feed(
+    name: str, shapes: Mapping[str, tuple[int, ...]], dtype: str, rows: int, random: np.random.Generator
+) -> np.ndarray:
+    shape, kind, lower = shapes[name], np.dtype(dtype), name.lower()
+    if rows:
+        # Id 0 is often the padding that a mask is derived from; a row of it alone has nothing to attend to.
+        return random.integers(1 if rows > 2 else 0, rows, shape).astype(kind)
+    if "mask" in lower or kind == np.bool_:
+        last = shape[-1] if shape else 1
+        lengths = last - np.arange(shape[0] if shape else 1) * (last // 4) % max(last - 1, 1)
+        mask = np.arange(last) < lengths.reshape((-1,) + (1,) * (len(shape) - 1))
+        return np.broadcast_to(mask, shape).astype(kind)
+    if lower == "im_shape":
+        image = next((other for other in shapes.values() if len(other) == 4), (1, 1, 1, 1))
+        return np.broadcast_to(np.asarray(image[2:], kind), shape).copy()
+    if lower == "scale_factor":
+        return np.ones(shape, kind)
+    if np.issubdtype(kind, np.floating):
+        return random.standard_normal(shape).astype(kind)
+    if "len" in lower and len(shape) == 1:
+        longest = max((other[1] for other in shapes.values() if len(other) > 1), default=1)
+        return np.maximum(longest - np.arange(shape[0]) * (longest // 4), 1).astype(kind)
+    return random.integers(0, 2, shape).astype(kind)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("paddlepaddle", "paddlepaddle-gpu", "paddle2onnx"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _no_core_dump() -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()

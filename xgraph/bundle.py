@@ -1,0 +1,142 @@
+"""Bundles: a folder with a model and its explanation graphs, explained without conversion or rewriting.
+
+``manifest.json`` says what is in it; ``graphs/`` holds the ONNX files and ``weights.bin``, the weights of all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from xgraph.compiler import build
+from xgraph.errors import BundleError, ExportError
+from xgraph.graph.artifact import Artifact, finish
+from xgraph.graph.io import read
+from xgraph.graph.normalise.infer import infer_shapes
+from xgraph.graph.write import WeightStore
+from xgraph.loading import describe
+from xgraph.model import Compiled, Model
+from xgraph.plan import Recipe
+from xgraph.preprocess import Preprocess
+from xgraph.program import Program
+
+FORMAT = {"name": "xgraph bundle", "version": 1}
+MANIFEST, WEIGHTS = "manifest.json", "weights.bin"
+
+
+def is_bundle(path: Path) -> bool:
+    """Tells whether ``path`` is a bundle's folder."""
+    return (path / MANIFEST).is_file()
+
+
+def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
+    """Writes a bundle; it appears whole or not at all, and replaces an older bundle of that name.
+
+    Raises:
+        BundleError: The folder cannot be written, or is something else than a bundle.
+        UnsupportedOpError: A program cannot be compiled.
+    """
+    if path.exists() and not is_bundle(path):
+        raise BundleError(f"{path} exists and is no bundle; choose another name with -o")
+    graphs: dict[str, Artifact] = {"forward": finish(model.graph.clone(), model.digest)}
+    for stem, tapped in (("activations", model.layers), ("attention", model.attention)):
+        if tapped:
+            taps = tuple(dict.fromkeys(layer.value for layer in tapped))
+            graphs[stem] = build(model, Recipe(output=model.output().name, taps=taps), "portable")
+    entries: list[dict[str, Any]] = []
+    for program in programs:
+        for i, recipe in enumerate(program.recipes):
+            stem = program.method.name if len(program.recipes) == 1 else f"{program.method.name}.{i}"
+            while stem in graphs:
+                stem += "_"
+            graphs[stem] = program.artifact(recipe, program.resolved_profile)
+            entries.append(
+                {
+                    "method": program.method.name,
+                    "recipe": recipe.to_json(),
+                    "key": recipe.key(),
+                    "profile": program.resolved_profile,
+                    "precision": program.precision,
+                    "file": f"graphs/{stem}.onnx",
+                }
+            )
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        (draft / "graphs").mkdir(parents=True)
+        with (draft / "graphs" / WEIGHTS).open("wb") as file:
+            store = WeightStore(file, WEIGHTS)
+            for stem, artifact in graphs.items():
+                (draft / "graphs" / f"{stem}.onnx").write_bytes(store.attach(artifact))
+        (draft / MANIFEST).write_text(json.dumps(_manifest(model, entries), indent=1, ensure_ascii=False) + "\n")
+        if path.exists():
+            old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
+            path.rename(old)
+            draft.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            draft.rename(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return path
+
+
+def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
+    """Returns the model in a bundle, with the graphs that came with it.
+
+    Raises:
+        BundleError: The bundle is damaged or of another format version.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        if manifest["format"]["name"] != FORMAT["name"]:
+            raise BundleError(f"{path} is no xgraph bundle")
+        if manifest["format"]["version"] != FORMAT["version"]:
+            raise BundleError(
+                f"{path} has bundle format {manifest['format']['version']}, this xgraph reads {FORMAT['version']}; "
+                "compile it again from the model"
+            )
+        graph = read(path / "graphs" / "forward.onnx")
+        infer_shapes(graph)
+        compiled = tuple(
+            Compiled(entry["key"], entry["profile"], path / entry["file"]) for entry in manifest["programs"]
+        )
+        spec = manifest["preprocessing"]
+        return describe(
+            graph,
+            digest=manifest["digest"],
+            source=manifest["source"],
+            path=path,
+            order=tuple(port["name"] for port in manifest["inputs"]),
+            preprocess=preprocess or (Preprocess.from_json(spec) if spec else None),
+            versions=manifest["versions"],
+            compiled=compiled,
+        )
+    except (OSError, ValueError, KeyError, TypeError, ExportError) as error:
+        raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
+
+
+def _manifest(model: Model, programs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "digest": model.digest,
+        "source": model.source,
+        "opset": model.opset,
+        "batch": "dynamic" if model.batch is None else model.batch,
+        "inputs": [port.to_json() for port in model.inputs],
+        "outputs": [port.to_json() for port in model.outputs],
+        "layers": [
+            {"name": layer.name, "op": layer.op, "value": layer.value, "shape": list(layer.shape), "role": layer.role}
+            for layer in model.layers
+        ],
+        "attention": [layer.name for layer in model.attention],
+        "preprocessing": model.preprocess.to_json() if model.preprocess else None,
+        "labels": list(model.preprocess.labels) if model.preprocess else [],
+        "programs": programs,
+        "versions": dict(model.versions),
+    }

@@ -1,0 +1,75 @@
+"""``xgraph compile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xgraph.cli.base import (
+    Command,
+    check_writable,
+    load,
+    model_options,
+    preprocess_options,
+    settings_from,
+    spec_from,
+)
+from xgraph.plan import OF
+
+
+@click.command("compile", cls=Command)
+@model_options
+@click.option("-o", "--output", metavar="OUT", help="A folder NAME.xgraph, or FILE.onnx with one --method.")
+@click.option("-m", "--method", "methods", multiple=True, metavar="M", help="Also compile this method; repeatable.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
+@click.option("--of", type=click.Choice(OF), default="logit", show_default=True, help="What is explained.")
+@click.option(
+    "--profile",
+    type=click.Choice(["auto", "portable", "cpu", "openvino", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the graphs are to run fast.",
+)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@preprocess_options
+def compile_(
+    model: str,
+    params: str | None,
+    no_verify: bool,
+    output: str | None,
+    methods: tuple[str, ...],
+    pairs: tuple[str, ...],
+    of: Any,
+    profile: str,
+    precision: str,
+    **preprocess: Any,
+) -> None:
+    """Compile MODEL into a bundle of explanation graphs, or one method into one ONNX file."""
+    import xgraph
+    from xgraph.bundle import write_bundle
+    from xgraph.cli.parameters import distribute
+    from xgraph.runtime.providers import choose
+
+    path = Path(output) if output else Path(f"{Path(model).stem or 'model'}.xgraph")
+    single = path.suffix.lower() == ".onnx"
+    if single and len(methods) != 1:
+        raise click.UsageError(f"{path} holds one method: give exactly one --method, or name a folder NAME.xgraph")
+    if precision != "fp32":
+        choose("auto" if profile in ("auto", "portable") else profile, precision)
+    check_writable(path.parent)
+    parameters = distribute(settings_from(pairs), methods or ("gradient",))
+    loaded = load(model, params, no_verify, spec_from(preprocess))
+    names = methods if single else dict.fromkeys(("gradient", *methods))
+    programs = [
+        xgraph.compile(loaded, name, profile=profile, precision=precision, of=of, **parameters.get(name, {}))
+        for name in names
+    ]
+    if single:
+        programs[0].save(path)
+        click.echo(f"{path}: {methods[0]}, runs with onnxruntime alone")
+        return
+    write_bundle(loaded, programs, path)
+    listed = ", ".join(sorted(file.stem for file in (path / "graphs").glob("*.onnx")))
+    click.echo(f"{path}: {listed}")

@@ -1,0 +1,148 @@
+"""``xgraph explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgraph.cli.base import (
+    Command,
+    check_writable,
+    load,
+    model_options,
+    preprocess_options,
+    print_json,
+    progress_bar,
+    settings_from,
+    spec_from,
+)
+from xgraph.plan import OF
+
+if TYPE_CHECKING:
+    from xgraph.cli.sources import Source
+    from xgraph.model import Model
+
+_TOGETHER = 256
+"""Input files held in memory at once."""
+
+
+@click.command(cls=Command)
+@model_options
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-m", "--method", "methods", multiple=True, required=True, metavar="M", help="A method; repeatable.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
+@click.option(
+    "-t",
+    "--target",
+    metavar="T",
+    help="Class number, label, 3,7,7 (one per row), top:K, contrast:A,B, pixel:C,Y,X, box:I,C. Default: the predicted class.",
+)
+@click.option("--of", type=click.Choice(OF), default="logit", show_default=True, help="What is explained.")
+@click.option("-d", "--device", type=click.Choice(["auto", "cpu", "openvino", "cuda"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option("-b", "--batch", type=click.IntRange(1), metavar="N", help="Samples at once; default: from free memory.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random draws.")
+@click.option("--threads", type=click.IntRange(1), metavar="K", help="Threads of the engine; default: all cores.")
+@click.option("-o", "--output", metavar="DIR", default="explanations", show_default=True, help="Where files go.")
+@click.option("--json", "as_json", is_flag=True, help="Print what run.json holds.")
+@preprocess_options
+def explain(
+    model: str,
+    inputs: tuple[str, ...],
+    params: str | None,
+    no_verify: bool,
+    methods: tuple[str, ...],
+    pairs: tuple[str, ...],
+    target: str | None,
+    of: Any,
+    device: str,
+    precision: str,
+    batch: int | None,
+    seed: int,
+    threads: int | None,
+    output: str,
+    as_json: bool,
+    **preprocess: Any,
+) -> None:
+    """Explain what MODEL (a model file, folder or bundle) says about each INPUT.
+
+    INPUT is a picture, a .npy array, a .npz of arrays by input name, or a folder of these.
+    """
+    import numpy as np
+
+    import xgraph
+    from xgraph.cli.parameters import distribute
+    from xgraph.cli.report import write_run, write_source
+    from xgraph.cli.sources import expand
+    from xgraph.cli.targets import read_target
+    from xgraph.runtime.providers import choose
+
+    files = expand(inputs)
+    parameters = distribute(settings_from(pairs), methods)
+    choose(device, precision)
+    folder = Path(output)
+    check_writable(folder)
+    loaded = load(model, params, no_verify, spec_from(preprocess))
+    labels = loaded.preprocess.labels if loaded.preprocess else ()
+    chosen = read_target(target, of, labels)
+    programs = [
+        xgraph.Program(loaded, _method(name, parameters[name]), chosen, precision=precision) for name in methods
+    ]
+    entries: list[dict[str, Any]] = []
+    attributions: list[xgraph.Attribution] = []
+    for sources in _groups(loaded, files):
+        feeds = {name: np.concatenate([source.feeds[name] for source in sources]) for name in sources[0].feeds}
+        attributions = [
+            program(
+                feeds,
+                chosen,
+                device=device,
+                batch=batch,
+                threads=threads,
+                seed=seed,
+                progress=progress_bar(program.method.name),
+            )
+            for program in programs
+        ]
+        start = 0
+        for source in sources:
+            rows = slice(start, start + source.rows)
+            entries += write_source(source, [attribution.rows(rows) for attribution in attributions], folder)
+            start += source.rows
+    document = write_run(loaded, entries, attributions, folder)
+    if as_json:
+        print_json(document)
+        return
+    for entry in entries:
+        for result in entry["results"]:
+            click.echo(f"{entry['input']}\t{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}")
+    click.echo(f"{len(entries)} sample{'s' * (len(entries) != 1)} explained, files in {folder}")
+
+
+def _method(name: str, parameters: dict[str, Any]) -> Any:
+    from xgraph.methods import create
+
+    return create(name, parameters)
+
+
+def _groups(model: Model, files: list[Path]) -> Iterator[list[Source]]:
+    """Yields inputs that go through the model together: of equal shapes, and not too many at once."""
+    from xgraph.cli.sources import read
+
+    group: list[Source] = []
+    for file in files:
+        source = read(model, file)
+        same = not group or _shapes(source) == _shapes(group[0])
+        if group and (not same or len(group) >= _TOGETHER):
+            yield group
+            group = []
+        group.append(source)
+    if group:
+        yield group
+
+
+def _shapes(source: Source) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for array in source.feeds.values()]

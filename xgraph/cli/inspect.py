@@ -1,0 +1,111 @@
+"""``xgraph inspect``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgraph.cli.base import Command, load, model_options, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from xgraph.graph.layers import Layer
+    from xgraph.graph.ports import Port
+    from xgraph.model import Model
+
+
+@click.command(cls=Command)
+@model_options
+@click.option("--layers", "what", flag_value="layers", help="Only the layers, one line each.")
+@click.option("--attention", "what", flag_value="attention", help="Only the attention maps.")
+@click.option("--coverage", "what", flag_value="coverage", help="What each rule book says about each node.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def inspect(model: str, params: str | None, no_verify: bool, what: str | None, as_json: bool) -> None:
+    """Show what a model offers to explain: inputs, outputs, layers, coverage.
+
+    Layer lines are NAME, operator, output shape and role, separated by tabs.
+    """
+    loaded = load(model, params, no_verify)
+    if as_json:
+        print_json(_document(loaded))
+        return
+    if what is None:
+        _print_summary(loaded)
+    if what in (None, "layers"):
+        _print_layers(loaded.layers)
+    elif what == "attention":
+        if not loaded.attention:
+            click.echo("no attention maps were found", err=True)
+        _print_layers(loaded.attention)
+    elif what == "coverage":
+        _print_coverage(loaded)
+
+
+def _shape(shape: Iterable[int | str]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _print_summary(model: Model) -> None:
+    click.echo(f"model    {model.path} ({model.source}, opset {model.opset}, digest {model.digest[:12]})")
+    for port in model.inputs:
+        click.echo(f"input    {port.name}\t{port.dtype}\t{_shape(port.shape)}\t{port.role}")
+    for port in model.outputs:
+        click.echo(f"output   {port.name}\t{port.dtype}\t{_shape(port.shape)}\t{_head(model, port)}")
+    batch = "dynamic" if model.batch is None else f"fixed at {model.batch}: samples run {model.batch} at a time"
+    click.echo(f"batch    {batch}")
+    missing = [row for row in _coverage(model) if row["books"]["vjp"] == "missing"]
+    ops = ", ".join(f"{op} ({count})" for op, count in Counter(row["op"] for row in missing).items())
+    click.echo(f"gradient {'every node has a rule' if not missing else 'no rule for ' + ops}")
+    click.echo(f"layers   {len(model.layers)}")
+
+
+def _head(model: Model, port: Port) -> str:
+    head = model.heads.get(port.name)
+    if head is None:
+        return "not float"
+    return {"none": "logits or scores"}.get(head.kind, f"ends in {head.kind}")
+
+
+def _print_layers(layers: Iterable[Layer]) -> None:
+    for layer in layers:
+        click.echo(f"{layer.name}\t{layer.op}\t{_shape(layer.shape)}\t{layer.role or '-'}")
+
+
+def _coverage(model: Model) -> list[dict[str, Any]]:
+    import xgraph
+
+    return [{"node": row.node, "op": row.op, "books": dict(row.books)} for row in xgraph.coverage(model)]
+
+
+def _print_coverage(model: Model) -> None:
+    for row in _coverage(model):
+        said = "\t".join(f"{book}: {text}" for book, text in row["books"].items())
+        click.echo(f"{row['node']}\t{row['op']}\t{said}")
+
+
+def _document(model: Model) -> dict[str, Any]:
+    def layer(item: Layer) -> dict[str, Any]:
+        return {
+            "name": item.name,
+            "op": item.op,
+            "value": item.value,
+            "shape": list(item.shape),
+            "dtype": item.dtype,
+            "role": item.role,
+        }
+
+    return {
+        "source": model.source,
+        "path": str(model.path),
+        "digest": model.digest,
+        "opset": model.opset,
+        "batch": "dynamic" if model.batch is None else model.batch,
+        "inputs": [port.to_json() for port in model.inputs],
+        "outputs": [{**port.to_json(), "head": _head(model, port)} for port in model.outputs],
+        "layers": [layer(item) for item in model.layers],
+        "attention": [layer(item) for item in model.attention],
+        "coverage": _coverage(model),
+    }

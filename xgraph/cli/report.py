@@ -1,0 +1,101 @@
+"""What ``explain`` writes: pictures, raw values, a gallery, and one ``run.json``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xgraph import __version__
+from xgraph.cli.sources import Source
+from xgraph.errors import XGraphError
+from xgraph.files import atomic_write
+from xgraph.model import Model
+from xgraph.result import Attribution
+
+
+def write_source(source: Source, attributions: Sequence[Attribution], folder: Path) -> list[dict[str, Any]]:
+    """Writes the files of one input and returns an entry of ``run.json`` per sample.
+
+    Args:
+        source: the input file.
+        attributions: one per method, with the rows of this file.
+        folder: where to.
+    """
+    entries = []
+    for row in range(source.rows):
+        stem = source.path.stem if source.rows == 1 else f"{source.path.stem}_{row}"
+        results = [_write_row(source, attribution.rows([row]), stem, folder) for attribution in attributions]
+        entry: dict[str, Any] = {"input": str(source.path), "row": row, "results": results}
+        if len(attributions) > 1 and _drawable(attributions[0]):
+            entry["gallery"] = _write_gallery(source, attributions, row, stem, folder)
+        entries.append(entry)
+    return entries
+
+
+def write_run(model: Model, entries: list[dict[str, Any]], attributions: Sequence[Attribution], folder: Path) -> dict[str, Any]:
+    """Writes ``run.json`` and returns its content."""
+    document = {
+        "xgraph": __version__,
+        "model": {"path": str(model.path), "digest": model.digest, "source": model.source, "opset": model.opset},
+        "methods": [
+            {
+                "method": attribution.method,
+                "parameters": dict(attribution.parameters),
+                "of": attribution.target.of,
+                "output": attribution.target.output,
+                "provider": attribution.provenance.provider,
+                "seed": attribution.provenance.seed,
+                "samples": attribution.provenance.samples,
+            }
+            for attribution in attributions
+        ],
+        "versions": dict(attributions[0].provenance.versions),
+        "inputs": entries,
+    }
+    try:
+        with atomic_write(folder / "run.json") as file:
+            file.write(json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+    except OSError as error:
+        raise XGraphError(f"{folder / 'run.json'} cannot be written: {error.strerror or error}") from error
+    return document
+
+
+def _write_row(source: Source, attribution: Attribution, stem: str, folder: Path) -> dict[str, Any]:
+    from xgraph.render import draw, save_png
+
+    label = attribution.target.labels[0]
+    name = f"{stem}_{attribution.method}_{_slug(label)}"
+    files = [attribution.save(folder / f"{name}.npz").name]
+    if _drawable(attribution):
+        files.append(save_png(draw(attribution, 0, source.picture), folder / f"{name}.png").name)
+    classes = attribution.target.classes
+    return {
+        "method": attribution.method,
+        "label": label,
+        "class": None if classes is None else int(classes[0]),
+        "score": float(attribution.scores[0]),
+        "checks": {key: float(value[0]) for key, value in attribution.checks.items()},
+        "files": files,
+    }
+
+
+def _write_gallery(
+    source: Source, attributions: Sequence[Attribution], row: int, stem: str, folder: Path
+) -> str:
+    from xgraph.render import gallery, save_png
+
+    return save_png(gallery(attributions, row, source.picture), folder / f"{stem}_gallery.png").name
+
+
+def _drawable(attribution: Attribution) -> bool:
+    """Maps and vectors have a picture; whatever else is raw values only."""
+    return all(1 < np.ndim(value) <= 4 for value in attribution.values.values())
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", label).strip("-")[:60] or "target"

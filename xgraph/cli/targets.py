@@ -1,0 +1,51 @@
+"""How ``--target`` is written on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xgraph.errors import TargetError, nearest
+from xgraph.plan import Of
+from xgraph.target import Target
+
+_FORMS = "a class number, numbers per row as 3,7,7, a label, top:K, contrast:A,B, pixel:C,Y,X, box:I,C or index:I,J"
+
+
+def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
+    """Returns the target that ``text`` describes; None: the predicted class.
+
+    Raises:
+        TargetError: The text is none of the known forms, or no label.
+    """
+    if text is None:
+        return Target.top(of=of)
+    if text in labels:
+        return Target.index(list(labels).index(text), of=of)
+    form, colon, rest = text.partition(":")
+    numbers = _numbers(rest if colon else text)
+    if numbers is None:
+        close = nearest(text, labels)
+        raise TargetError(f"target '{text}' is not understood{close or f'; write {_FORMS}'}")
+    match (form if colon else "class", len(numbers)):
+        case ("class", 1):
+            return Target.index(numbers[0], of=of)
+        case ("class", _):
+            return Target.per_row(numbers, of=of)
+        case ("top", 1):
+            return Target.top(numbers[0], of=of)
+        case ("contrast", 2):
+            return Target.contrast(*numbers, of=of)
+        case ("pixel", 3):
+            return Target.pixel(*numbers, of=of)
+        case ("box", 2):
+            return Target.box(*numbers, of=of)
+        case ("index", _):
+            return Target.index(tuple(numbers), of=of)
+    raise TargetError(f"target '{text}' is not understood; write {_FORMS}")
+
+
+def _numbers(text: str) -> list[int] | None:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        return None

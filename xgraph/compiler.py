@@ -1,0 +1,194 @@
+"""The compiler: a model and a recipe give an explanation graph. Where ``graph`` and ``rules`` meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from xgraph.errors import GraphError, LayerError, TargetError
+from xgraph.graph.artifact import Artifact, finish
+from xgraph.graph.emit import Emit
+from xgraph.graph.lower import lower
+from xgraph.graph.site import Site
+from xgraph.graph.shapes import dims, named_dims, same
+from xgraph.graph.splice import add_input, add_output, clean, values_by_name
+from xgraph.graph.walk import Lookup, pull
+from xgraph.model import Model
+from xgraph.plan import Of, Recipe, Wrt
+from xgraph.rules import readout
+from xgraph.rules.vjp import vjp
+
+TARGET, SEED, ATTRIBUTION = "xg_target", "xg_seed", "xg_attribution"
+BOOKS: dict[str, Lookup] = {"vjp": vjp.lookup}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The value whose entries a target picks, and what is needed to seed it."""
+
+    value: ir.Value
+    """(rows, classes) for class targets, otherwise the shape of the output."""
+    logits: ir.Value
+    """Of the same shape; its largest entry is the predicted class."""
+
+
+def build(model: Model, recipe: Recipe, profile: str) -> Artifact:
+    """Returns the explanation graph of ``recipe``, lowered for ``profile``.
+
+    Raises:
+        UnsupportedOpError: The book has no rule for some nodes on the path.
+        TargetError: The recipe's kind of target does not fit the output.
+        LayerError: What is asked for does not exist or does not influence the output.
+    """
+    work = model.graph.clone()
+    b = Emit(work)
+    values = values_by_name(work)
+    for tap in recipe.taps:
+        if values[tap] not in work.graph.outputs:
+            work.graph.outputs.append(values[tap])
+    if recipe.book is None:
+        hidden = {"explained": explained_value(b, model, recipe.output, recipe.of).value}
+    else:
+        hidden = _pullback(b, model, recipe)
+    clean(work, keep=list(hidden.values()))
+    lower(work, profile)
+    clean(work, keep=list(hidden.values()))
+    return finish(work, model.digest, hidden)
+
+
+def attribution_names(recipe: Recipe, number: int = 0) -> list[str]:
+    """Returns the names of the attribution outputs for target ``number``, in the order of the recipe's ``wrt``."""
+    stem = f"{ATTRIBUTION}{_suffix(recipe, number)}"
+    if len(recipe.wrt) == 1:
+        return [stem]
+    return [f"{stem}_{wrt.name}" for wrt in recipe.wrt]
+
+
+def seed_name(recipe: Recipe, number: int = 0) -> str:
+    """Returns the name of the graph input that says what target ``number`` is."""
+    return (TARGET if recipe.seed == "index" else SEED) + _suffix(recipe, number)
+
+
+def class_role(number: int) -> str:
+    """Returns the role of the hidden value that holds the resolved classes of target ``number``."""
+    return f"class{number}"
+
+
+def _suffix(recipe: Recipe, number: int) -> str:
+    return f"_{number}" if recipe.targets > 1 else ""
+
+
+def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, ir.Value]:
+    explained = explained_value(b, model, recipe.output, recipe.of)
+    hidden = {"explained": explained.value}
+    forward = list(b.graph)
+    values = values_by_name(b.model)
+    places = [values[model.value_of(wrt)] for wrt in recipe.wrt]
+    for number in range(recipe.targets):
+        if recipe.seed == "index":
+            seed, hidden[class_role(number)] = _index_seed(b, explained, seed_name(recipe, number))
+        else:
+            shape = dims(explained.value) or ()
+            given = add_input(b.model, seed_name(recipe, number), ir.DataType.FLOAT, shape)
+            seed = _cast(b, given, explained.value)
+        arrived = pull(b, forward, BOOKS[recipe.book or ""], {explained.value: seed}, places)
+        names = attribution_names(recipe, number)
+        for wrt, place, g, name in zip(recipe.wrt, places, arrived, names, strict=True):
+            add_output(b, _cast(b, _read_out(b, recipe, wrt, place, g), None), name)
+    return hidden
+
+
+def _read_out(b: Emit, recipe: Recipe, wrt: Wrt, place: ir.Value, g: ir.Value | None) -> ir.Value:
+    if g is None:
+        raise LayerError(f"{wrt} does not influence the {recipe.of} of '{recipe.output}': its gradient is 0")
+    if dims(g) is not None and not same(g, place):
+        raise GraphError(f"the gradient of '{place.name}' {named_dims(place)} came out as {named_dims(g)}")
+    return readout.apply(b, recipe.readout, place, g, dict(recipe.options))
+
+
+def explained_value(b: Emit, model: Model, output: str, of: Of) -> Explained:
+    """Emits what is missing to have the logit, probability or loss of a model output, and returns it."""
+    head = model.heads[output]
+    values = values_by_name(b.model)
+    logits = _class_rows(b, values[_name(head.logits)])
+    if of == "logit":
+        return Explained(logits, logits)
+    # Classes are the last axis of (N, C) and (N, T, C), and axis 1 of maps (N, C, H, W).
+    axis = 1 if len(dims(logits) or ()) > 3 else -1
+    if of == "loss":
+        if head.kind == "sigmoid":
+            # -log sigmoid(z), in the form that does not underflow.
+            return Explained(b.Softplus(b.Neg(logits)), logits)
+        return Explained(b.Neg(b.LogSoftmax(logits, axis=axis)), logits)
+    if head.probability is not None:
+        probability = _class_rows(b, values[_name(head.probability)])
+        return Explained(b.Exp(probability) if head.kind == "log_softmax" else probability, logits)
+    return Explained(b.Softmax(logits, axis=axis), logits)
+
+
+def explained_shape(model: Model, output: str | None) -> tuple[int | str | None, ...]:
+    """Returns the shape of what a target picks from: (rows, classes), or the shape of the output."""
+    head = model.heads[model.output(output).name]
+    shape = dims(values_by_name(model.graph)[_name(head.logits)]) or ()
+    if len(shape) == 1:
+        return (shape[0], 1)
+    return shape[:2] if all(dim == 1 for dim in shape[2:]) else shape
+
+
+def _class_rows(b: Emit, value: ir.Value) -> ir.Value:
+    """Gives a value with one number per class, or one number per row, the shape (rows, classes)."""
+    shape = dims(value)
+    if shape is None:
+        raise TargetError(f"the shape of the output '{value.name}' is not known, so no target can be chosen in it")
+    if len(shape) == 1:
+        return b.Unsqueeze(value, [1])
+    if len(shape) > 2 and all(dim == 1 for dim in shape[2:]):
+        return b.Flatten(value, axis=1)
+    return value
+
+
+def _name(value: ir.Value) -> str:
+    return value.name or ""
+
+
+def _index_seed(b: Emit, explained: Explained, name: str) -> tuple[ir.Value, ir.Value]:
+    """Emits one-hot rows at ``xg_target`` (-1: the predicted class) and the resolved classes."""
+    value = explained.value
+    shape = dims(value) or ()
+    if len(shape) != 2:
+        raise TargetError(
+            f"the output has the shape {list(shape)}, so a class number alone does not say what to explain; "
+            "use Target.index((i, j ...)), Target.pixel, Target.region or Target.box"
+        )
+    target = add_input(b.model, name, ir.DataType.INT64, [shape[0]])
+    predicted = b.ArgMax(explained.logits, axis=1, keepdims=0)
+    chosen = b.Where(b.Less(target, 0), predicted, target)
+    zeros = b.Expand(b.scalar(0.0, value), b.Shape(value))
+    column = b.Unsqueeze(chosen, [1])
+    # Scattering makes a class that does not exist an error of the engine, where comparing would give zeros.
+    ones = b.Expand(b.scalar(1.0, value), b.Shape(column))
+    seed = b.ScatterElements(zeros, column, ones, axis=1)
+    seed.shape = value.shape
+    return seed, chosen
+
+
+def _cast(b: Emit, value: ir.Value, like: ir.Value | None) -> ir.Value:
+    dtype = ir.DataType.FLOAT if like is None else like.dtype
+    return value if value.dtype == dtype or dtype is None else b.Cast(value, to=int(dtype))
+
+
+def coverage_of(model: Model, books: Sequence[str] = tuple(BOOKS)) -> list[tuple[str, str, dict[str, str]]]:
+    """Returns for each node its name, its operator and what each book says: ``rule``, ``constant: reason`` or ``missing``."""
+    rows = []
+    for node in model.graph.graph:
+        said = {}
+        for book in books:
+            entry = BOOKS[book](Site(node))
+            if entry is None:
+                said[book] = "missing"
+            else:
+                said[book] = "rule" if entry.rule else f"constant: {entry.constant}"
+        rows.append((node.name or "", Site(node).op, said))
+    return rows

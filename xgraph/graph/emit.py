@@ -1,0 +1,182 @@
+"""Emit: writes nodes into a graph, ``b.Mul(g, x)`` for every operator of the model's opset.
+
+Shapes and dtypes of what is emitted are inferred node by node, so that rules and lowerings see static sizes
+where the model has them. Equal nodes over equal inputs are emitted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_shape_inference as inference
+
+from xgraph.errors import GraphError
+
+Value: TypeAlias = ir.Value
+Operand: TypeAlias = "Value | np.ndarray | Sequence[int] | int | float | None"
+Attributes: TypeAlias = "int | float | str | Sequence[int] | Sequence[float] | None"
+
+ADJOINT_DOMAIN = "xgraph"
+FROM = "xgraph.from"
+"""Metadata key of emitted nodes: the forward node they were derived from."""
+_SHARED_BYTES = 1 << 16
+"""Constants up to this size are compared by content and stored once."""
+
+
+class Emit:
+    """Appends nodes to a model's graph.
+
+    Operands may be values, NumPy arrays, Python numbers (of the dtype of the first value operand) or lists of
+    ints (int64 vectors). Names all begin with ``xg/``.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.graph = model.graph
+        self.opset = model.graph.opset_imports[""]
+        self.source: str | None = None
+        inference.registry.collect()
+        self._context = inference.ShapeInferenceContext(dict(model.graph.opset_imports))
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._emitted: dict[Any, tuple[Value, ...]] = {}
+        self._taken = {value.name for node in self.graph for value in node.outputs}
+        self._taken.update(self.graph.initializers, (value.name for value in self.graph.inputs))
+        self._count = 0
+
+    def __getattr__(self, op: str) -> Callable[..., Any]:
+        if op.startswith("_") or not op[:1].isupper():
+            raise AttributeError(op)
+        schema = _schema(op, self.opset)
+
+        def emit(*operands: Operand, outputs: int = 1, **attributes: Attributes) -> Value | tuple[Value, ...]:
+            unknown = set(attributes) - set(schema.attributes)
+            if unknown or len(operands) > schema.max_input:
+                raise GraphError(f"{op} (opset {self.opset}) has no {sorted(unknown) or 'such inputs'}")
+            values = self.op(op, self._operands(operands), attributes, outputs=outputs)
+            return values[0] if outputs == 1 else values
+
+        return emit
+
+    def op(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        attributes: Mapping[str, Any],
+        *,
+        outputs: int = 1,
+        domain: str = "",
+        like: Sequence[Value] | None = None,
+    ) -> tuple[Value, ...]:
+        """Emits one node; ``like`` gives shape and dtype of the outputs of operators nobody else knows."""
+        given = {name: value for name, value in attributes.items() if value is not None}
+        key = (domain, op, tuple(id(value) for value in inputs), _frozen(given), outputs)
+        if key in self._emitted:
+            return self._emitted[key]
+        self._count += 1
+        name = self._name(op)
+        results = [ir.Value(name=name if i == 0 else f"{name}.{i}") for i in range(outputs)]
+        node = ir.node(op, inputs, given, domain=domain, outputs=results, name=name)
+        if self.source:
+            node.metadata_props[FROM] = self.source
+        if like is not None:
+            for result, model in zip(results, like, strict=True):
+                result.shape, result.dtype = model.shape, model.dtype
+        else:
+            self._infer(node)
+        self.graph.append(node)
+        self.graph.opset_imports.setdefault(domain, 1)
+        self._emitted[key] = tuple(results)
+        return tuple(results)
+
+    def replay(self, node: ir.Node, inputs: Sequence[Value | None]) -> tuple[Value, ...]:
+        """Emits a copy of ``node`` over other inputs."""
+        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+        return self.op(node.op_type, inputs, attributes, outputs=len(node.outputs), domain=node.domain)
+
+    def constant(self, array: np.ndarray) -> Value:
+        """Returns an initializer holding ``array``; equal small ones are shared."""
+        array = np.ascontiguousarray(array).reshape(np.shape(array))
+        key = (array.dtype.str, array.shape, array.tobytes() if array.nbytes <= _SHARED_BYTES else b"")
+        if array.nbytes <= _SHARED_BYTES and key in self._constants:
+            return self._constants[key]
+        self._count += 1
+        value = ir.Value(name=self._name("const"), const_value=ir.tensor(array))
+        value.const_value.name = value.name  # type: ignore[union-attr]
+        value.shape, value.dtype = ir.Shape(array.shape), ir.DataType.from_numpy(array.dtype)
+        self.graph.register_initializer(value)
+        self._constants[key] = value
+        return value
+
+    def scalar(self, number: float, like: Value) -> Value:
+        """Returns a scalar constant of the dtype of ``like``."""
+        if like.dtype is None:
+            raise GraphError(f"the dtype of '{like.name}' is not known")
+        return self.constant(np.asarray(number, like.dtype.numpy()))
+
+    @contextmanager
+    def derived_from(self, node: ir.Node) -> Iterator[None]:
+        """Stamps what is emitted inside with the forward node that caused it."""
+        before, self.source = self.source, node.metadata_props.get(FROM, node.name)
+        try:
+            yield
+        finally:
+            self.source = before
+
+    def _operands(self, operands: Sequence[Operand]) -> list[Value | None]:
+        first = next((operand for operand in operands if isinstance(operand, ir.Value)), None)
+        values: list[Value | None] = []
+        for operand in operands:
+            if operand is None or isinstance(operand, ir.Value):
+                values.append(operand)
+            elif isinstance(operand, np.ndarray):
+                values.append(self.constant(operand))
+            elif isinstance(operand, int | float):
+                if first is None:
+                    raise GraphError("a Python number needs a value operand beside it that tells its dtype")
+                values.append(self.scalar(operand, first))
+            else:
+                values.append(self.constant(np.asarray(operand, np.int64)))
+        while values and values[-1] is None:
+            values.pop()
+        return values
+
+    def _infer(self, node: ir.Node) -> None:
+        infer = inference.registry.get("", node.op_type, version=self.opset)
+        if infer is None:
+            raise GraphError(f"no shape inference for {node.op_type}; it cannot be emitted")
+        try:
+            infer(self._context, node)
+        except (inference.OpUsageError, inference.ShapeInferenceError) as error:
+            raise GraphError(f"cannot emit {node.op_type} (from '{self.source}'): {error}") from error
+
+    def _name(self, op: str) -> str:
+        while (name := f"xg/{op}_{self._count}") in self._taken:
+            self._count += 1
+        return name
+
+
+def _schema(op: str, opset: int) -> onnx.defs.OpSchema:
+    try:
+        return onnx.defs.get_schema(op, opset, "")
+    except onnx.defs.SchemaError as error:
+        raise AttributeError(f"the standard has no operator '{op}' at opset {opset}") from error
+
+
+def _frozen(attributes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    def freeze(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list | tuple) else value
+
+    frozen = []
+    for name, value in sorted(attributes.items()):
+        kept = freeze(value)
+        try:
+            hash(kept)
+        except TypeError:
+            kept = id(value)
+        frozen.append((name, kept))
+    return tuple(frozen)

@@ -1,0 +1,48 @@
+"""How rooms without a runtime get numbers out of a graph.
+
+``graph`` and ``exporters`` may not import onnxruntime; whoever may (``api``, tests) hands in an Evaluator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+INLINE_BYTES = 1024
+"""Weights below this size stay inside the serialized model: shape arithmetic needs their values."""
+
+
+class Evaluator(Protocol):
+    """Runs a model once."""
+
+    def __call__(
+        self, model: bytes, weights: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
+    ) -> Sequence[np.ndarray]:
+        """Returns the model's outputs, in order.
+
+        Args:
+            model: A serialized ModelProto. Initializers named in ``weights`` are declared as external data.
+            weights: Their values (for ONNX Runtime: ``SessionOptions.add_external_initializers``).
+            feeds: One array per graph input.
+        """
+
+
+def detach_weights(model: ir.Model) -> tuple[bytes, dict[str, np.ndarray]]:
+    """Returns the serialized model without its large weights, and the weights by name.
+
+    Serializing this way never meets protobuf's limit of 2 GB and copies no weight. The model is unchanged.
+    """
+    light = model.clone()
+    weights: dict[str, np.ndarray] = {}
+    for name, value in light.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes < INLINE_BYTES:
+            continue
+        weights[name] = np.ascontiguousarray(tensor.numpy())
+        value.const_value = ir.ExternalTensor(
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+        )
+    return ir.to_proto(light).SerializeToString(), weights

@@ -1,0 +1,76 @@
+"""Import-time normalisation: from what exporters write to what rules and recognisers expect.
+
+Passes run in one explicit order, each in its own file. Afterwards: no functions, no Constant or Identity nodes, opset
+18 or newer without composite operators, named dimensions, known shapes, constant targets, explicit pads, unique names.
+BatchNormalization stays a node, so that layers keep their names.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from xgraph.graph.evaluator import Evaluator
+from xgraph.graph.normalise.constants import fold_constants, lift_constants
+from xgraph.graph.normalise.decompose import decompose
+from xgraph.graph.normalise.dims import name_dims
+from xgraph.graph.normalise.identity import remove_identities
+from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims, unknown_ranks
+from xgraph.graph.normalise.inline import inline_functions
+from xgraph.graph.normalise.names import repair_names
+from xgraph.graph.normalise.opset import convert_opset
+from xgraph.graph.normalise.pads import resolve_auto_pad
+from xgraph.graph.normalise.reshape import fix_shape_arithmetic
+from xgraph.graph.normalise.unused import drop_initializer_inputs, remove_unused, remove_unused_domains, sort
+from xgraph.graph.normalise.verify import check, compare
+
+__all__ = ["normalise", "unknown_ranks"]
+
+_MOST_ROUNDS = 12
+"""Each round of shape arithmetic peels one layer of a chain; real exports need two or three."""
+
+
+def normalise(model: ir.Model, *, evaluator: Evaluator | None = None) -> ir.Model:
+    """Returns a normalised copy of ``model``; the model itself is never changed, weights are shared.
+
+    Names of graph inputs and outputs stay. With an evaluator the copy is run against the original on seeded random
+    feeds.
+
+    Raises:
+        GraphError: The model is not valid, cannot be converted, or computes something else afterwards.
+    """
+    copy = model.clone()
+    inline_functions(copy)
+    sort(copy)
+    drop_initializer_inputs(copy)
+    repair_names(copy)
+    lift_constants(copy)
+    remove_unused(copy)
+    copy = convert_opset(copy)
+    lift_constants(copy)
+    repair_names(copy)
+    name_dims(copy)
+    infer_shapes(copy)
+    decompose(copy)
+    _simplify(copy)
+    resolve_auto_pad(copy)
+    sort(copy)
+    name_inner_dims(copy)
+    remove_unused_domains(copy)
+    check(copy)
+    if evaluator is not None:
+        compare(model, copy, evaluator)
+    return copy
+
+
+def _simplify(model: ir.Model) -> None:
+    """Folding, shape arithmetic and identities, until none of them finds anything more."""
+    for _ in range(_MOST_ROUNDS):
+        fold_constants(model)
+        changed = remove_identities(model)
+        remove_unused(model)
+        infer_shapes(model)
+        changed |= fix_shape_arithmetic(model)
+        remove_unused(model)
+        if not changed:
+            return
+    infer_shapes(model)

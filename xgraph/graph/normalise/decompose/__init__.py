@@ -1,0 +1,64 @@
+"""Composite operators are taken apart into operators of opset 18, whose meaning is stable.
+
+One file per operator: its function takes ``(emit, site)`` and returns one value per output of the node. Rules, recognisers
+and checkers then need to know none of them, and an old onnx never sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from xgraph.errors import GraphError
+from xgraph.graph.emit import Emit
+from xgraph.graph.normalise.decompose.attention import attention
+from xgraph.graph.normalise.decompose.gelu import gelu
+from xgraph.graph.normalise.decompose.group_normalization import group_normalization
+from xgraph.graph.normalise.decompose.mean_variance_normalization import mean_variance_normalization
+from xgraph.graph.normalise.decompose.rms_normalization import rms_normalization
+from xgraph.graph.normalise.decompose.rotary_embedding import rotary_embedding
+from xgraph.graph.normalise.decompose.swish import swish
+from xgraph.graph.normalise.replace import substitute
+from xgraph.graph.site import Site
+
+Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"]]
+
+_COMPOSITE: dict[str, Decomposition] = {
+    "Attention": attention,
+    "Gelu": gelu,
+    "GroupNormalization": group_normalization,
+    "MeanVarianceNormalization": mean_variance_normalization,
+    "RMSNormalization": rms_normalization,
+    "RotaryEmbedding": rotary_embedding,
+    "Swish": swish,
+}
+
+
+def decompose(model: ir.Model) -> bool:
+    """Replaces composite operators of the default domain, in place; returns whether there were any.
+
+    The new nodes carry the metadata of the node they replace, and its outputs keep their names. Needs shapes: call
+    ``infer_shapes`` before, and again afterwards. Operators of other domains are left alone.
+
+    Raises:
+        GraphError: A variant of an operator is not supported, or a shape it needs is not known.
+    """
+    found = [node for node in model.graph if not node.domain and node.op_type in _COMPOSITE]
+    for node in found:
+        _replace(model, node, _COMPOSITE[node.op_type])
+    if found:
+        model.graph.sort()
+    return bool(found)
+
+
+def _replace(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> None:
+    # A new emitter per node: values shared between two nodes could not bear the names of both.
+    b = Emit(model)
+    before = len(model.graph)
+    try:
+        results = decomposition(b, Site(node))
+    except AttributeError as error:
+        raise GraphError(f"{node.op_type} '{node.name}' cannot be taken apart: {error}") from error
+    emitted = list(model.graph)[before:]
+    substitute(node, results, emitted)

@@ -1,0 +1,82 @@
+"""Symbolic shape inference over the whole graph."""
+
+from __future__ import annotations
+
+import re
+
+import onnx_ir as ir
+import onnx_shape_inference as inference
+
+from xgraph.errors import GraphError
+
+_ANONYMOUS = re.compile(r"\b_d\d+\b")
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Gives every value its shape and dtype in terms of the names of the input dimensions, in place.
+
+    What a file declares for values inside and for outputs is dropped first: exporters give each its own symbols,
+    and those would win. It is kept only where inference knows nothing better (operators of unknown domains).
+
+    Raises:
+        GraphError: A node does not fit its operands.
+    """
+    declared: dict[ir.Value, tuple[ir.Shape | None, ir.DataType | None]] = {}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            declared[value] = value.shape, value.dtype
+            value.metadata_props.pop(inference.SYM_DATA_KEY, None)
+            if not value.is_initializer():
+                value.const_value = None
+            if node.domain in ("", "ai.onnx.ml"):
+                value.shape = None
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None:
+            value.shape, value.dtype = ir.Shape(list(tensor.shape)), tensor.dtype
+    try:
+        inference.infer_symbolic_shapes(model, warn_on_missing=False)
+    except (inference.OpUsageError, inference.ShapeInferenceError) as error:
+        raise GraphError(f"shape inference: {' '.join(str(error).split())}") from error
+    for value, (shape, dtype) in declared.items():
+        if value.shape is None:
+            value.shape = shape
+        elif any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
+            value.shape = ir.Shape([_simplified(dim) for dim in value.shape])
+        if value.dtype is None:
+            value.dtype = dtype
+
+
+def _simplified(dim: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    """Symbolic arithmetic may end in a number that is still wrapped as an expression."""
+    if isinstance(dim, ir.SymbolicDim) and dim.value is not None and dim.value.isdigit():
+        return int(dim.value)
+    return dim
+
+
+def name_inner_dims(model: ir.Model) -> None:
+    """Names what inference could not relate to an input ``<value>_dim<axis>``, and forgets its notes, in place."""
+    names: dict[str, str] = {}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            value.metadata_props.pop(inference.SYM_DATA_KEY, None)
+            if not value.is_initializer():
+                value.const_value = None
+            if value.shape is None:
+                continue
+            dims: list[int | str] = []
+            for axis, dim in enumerate(value.shape):
+                if isinstance(dim, int):
+                    dims.append(dim)
+                    continue
+                own = re.sub(r"\W", "_", f"{value.name}_dim{axis}")
+                text = own if dim.value is None else dim.value
+                for symbol in _ANONYMOUS.findall(text):
+                    names.setdefault(symbol, own)
+                dims.append(_ANONYMOUS.sub(lambda match: names[match.group()], text))
+            value.shape = ir.Shape(dims)
+
+
+def unknown_ranks(model: ir.Model) -> tuple[str, ...]:
+    """Returns the names of the values whose rank is not known."""
+    return tuple(o.name or "" for n in model.graph for o in n.outputs if o.shape is None and (o.uses() or o.is_graph_output()))

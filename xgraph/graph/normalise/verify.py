@@ -1,0 +1,128 @@
+"""A normalised model must compute what the original computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from xgraph.errors import GraphError
+from xgraph.graph.evaluator import Evaluator, detach_weights
+from xgraph.graph.io import opset
+
+TOLERANCE = 1e-4
+"""Largest allowed difference of an output, relative to its largest value."""
+_BATCH = 2
+_SIZES = {"sequence": 8, "height": 64, "width": 64}
+_OTHER = 8
+
+
+def check(model: ir.Model) -> None:
+    """Runs the ONNX checker, where the installed onnx knows the model's opset.
+
+    A newer opset than ``onnx.defs.onnx_opset_version()`` is let through unchecked: shape inference, which does
+    know it, has already visited every node.
+
+    Raises:
+        GraphError: The model is not valid.
+    """
+    if opset(model) > onnx.defs.onnx_opset_version():
+        return
+    light, _ = detach_weights(model)
+    proto = onnx.load_model_from_string(light)
+    # The checker refuses files newer than itself for their number alone, and looks for external files.
+    proto.ir_version = min(proto.ir_version, onnx.IR_VERSION)
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            proto.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))  # noqa: TID251
+            )
+    kept = [t for t in proto.graph.initializer if t.data_location != onnx.TensorProto.EXTERNAL]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise GraphError(f"the model is not valid ONNX after import: {' '.join(str(error).split())}") from error
+
+
+def compare(original: ir.Model, normalised: ir.Model, evaluator: Evaluator, *, seed: int = 0) -> None:
+    """Runs both models on seeded random feeds.
+
+    Raises:
+        GraphError: An output differs by more than ``TOLERANCE`` of its largest value.
+    """
+    feeds = random_feeds(normalised, seed=seed)
+    expected = evaluator(*detach_weights(original), feeds)
+    found = evaluator(*detach_weights(normalised), feeds)
+    for output, want, have in zip(normalised.graph.outputs, expected, found, strict=True):
+        want, have = np.asarray(want), np.asarray(have)
+        if want.shape != have.shape or want.dtype != have.dtype:
+            raise GraphError(
+                f"import changed output '{output.name}' from {want.dtype}{list(want.shape)} "
+                f"to {have.dtype}{list(have.shape)}; please report this model"
+            )
+        if not np.issubdtype(want.dtype, np.number) or want.size == 0:
+            continue
+        scale = float(np.nanmax(np.abs(want.astype(np.float64))))
+        gap = np.abs(want.astype(np.float64) - have.astype(np.float64))
+        # Equal infinities and NaNs at the same places are agreement.
+        gap[(want == have) | (np.isnan(gap) & np.isnan(want.astype(float)) & np.isnan(have.astype(float)))] = 0
+        worst = float(gap.max())
+        if not worst <= TOLERANCE * scale:
+            raise GraphError(
+                f"import changed output '{output.name}' by {worst:.3g}, and its largest value is {scale:.3g} "
+                f"(allowed: {TOLERANCE:g} of it); please report this model"
+            )
+
+
+def random_feeds(model: ir.Model, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Returns one random array per input of a model with named dimensions.
+
+    The batch is 2 where it is dynamic, other dynamic dimensions are small. Integers stay within the rows of the
+    tables that they index, and are 0 or 1 where they index none (masks, token types).
+    """
+    rng = np.random.default_rng(seed)
+    rows = _indexed_rows(model)
+    feeds: dict[str, np.ndarray] = {}
+    for value in model.graph.inputs:
+        if value.shape is None or value.dtype is None or value.name is None:
+            raise GraphError(f"the shape or dtype of input '{value.name}' is not known")
+        shape = tuple(_size(dim) for dim in value.shape)
+        dtype = value.dtype.numpy()
+        if dtype.kind == "b":
+            feeds[value.name] = np.ones(shape, bool)
+        elif dtype.kind in "iu":
+            feeds[value.name] = rng.integers(0, max(2, rows.get(value.name, 2)), shape).astype(dtype)
+        elif dtype.kind == "O":
+            raise GraphError(f"input '{value.name}' holds strings; only numbers can be explained")
+        else:
+            feeds[value.name] = rng.standard_normal(shape).astype(dtype)
+    return feeds
+
+
+def _size(dim: int | ir.SymbolicDim) -> int:
+    if isinstance(dim, int):
+        return dim
+    name = str(dim.value)
+    return _BATCH if name == "batch" else _SIZES.get(name, _OTHER)
+
+
+def _indexed_rows(model: ir.Model) -> Mapping[str, int]:
+    """The smallest table that each integer input indexes, through ops which keep the numbers."""
+    rows: dict[str, int] = {}
+    for node in model.graph:
+        if node.op_type != "Gather" or node.inputs[0] is None or node.inputs[0].shape is None:
+            continue
+        axis = node.attributes.get_int("axis", 0)
+        table = node.inputs[0].shape[axis]
+        index = node.inputs[1]
+        while index is not None and (producer := index.producer()) is not None:
+            if producer.op_type not in ("Cast", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Transpose"):
+                break
+            index = producer.inputs[0]
+        if index is not None and index.is_graph_input() and isinstance(table, int) and index.name:
+            rows[index.name] = min(rows.get(index.name, table), table)
+    return rows

@@ -1,0 +1,69 @@
+"""Questions about a value's shape, with one answer for what is not known."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from xgraph.errors import ShapeUnknownError
+
+Dim = int | str | None
+"""A static size, the name of a dynamic one, or None where nothing is known."""
+
+
+def dims(value: ir.Value) -> tuple[Dim, ...] | None:
+    """Returns the dimensions of ``value``, or None when not even its rank is known."""
+    if value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+
+
+def named_dims(value: ir.Value) -> tuple[int | str, ...]:
+    """Returns the dimensions with ``"?"`` for what is unknown; for reports, never for decisions."""
+    return tuple("?" if dim is None else dim for dim in dims(value) or ("?",))
+
+
+def rank(value: ir.Value) -> int:
+    """Returns the rank of ``value``.
+
+    Raises:
+        ShapeUnknownError: The rank is not known.
+    """
+    known = dims(value)
+    if known is None:
+        raise ShapeUnknownError(f"the rank of '{value.name}' is not known; export the model with static ranks")
+    return len(known)
+
+
+def static(value: ir.Value, axes: slice | None = None) -> tuple[int, ...] | None:
+    """Returns the dimensions (those of ``axes``) when all of them are static, else None."""
+    known = dims(value)
+    if known is None:
+        return None
+    chosen = known[axes] if axes is not None else known
+    return tuple(d for d in chosen if isinstance(d, int)) if all(isinstance(d, int) for d in chosen) else None
+
+
+def need_static(value: ir.Value, axes: slice | None = None) -> tuple[int, ...]:
+    """Returns the dimensions (those of ``axes``).
+
+    Raises:
+        ShapeUnknownError: One of them is dynamic.
+    """
+    sizes = static(value, axes)
+    if sizes is None:
+        raise ShapeUnknownError(
+            f"'{value.name}' has the shape {list(named_dims(value))}, and its gradient needs static sizes; "
+            "export the model with fixed sizes for all axes but the batch"
+        )
+    return sizes
+
+
+def same(a: ir.Value, b: ir.Value) -> bool:
+    """Tells whether the two shapes are known and equal, named dimensions by name."""
+    left, right = dims(a), dims(b)
+    return left is not None and left == right and None not in left
+
+
+def is_float(value: ir.Value) -> bool:
+    """Tells whether the value can carry a gradient."""
+    return value.dtype is not None and value.dtype.is_floating_point()

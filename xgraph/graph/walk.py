@@ -1,0 +1,199 @@
+"""The reverse walker: one for every rule book.
+
+Given cotangents (or relevance) at some values, it visits the nodes between them and the values asked for in
+reverse order, asks a book for each node's rule, and adds up what arrives. What is common to all rules is done
+here and nowhere else: reachability, accumulation, un-broadcasting, arity, provenance, missing rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from xgraph.errors import GraphError, ShapeUnknownError, UnsupportedOpError
+from xgraph.graph.emit import Emit
+from xgraph.graph.shapes import dims, is_float, named_dims, rank
+from xgraph.graph.site import Site
+
+Rule: TypeAlias = Callable[..., Sequence["ir.Value | None"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a book says about one node: a rule, or the reason why it is a constant."""
+
+    rule: Rule | None = None
+    constant: str | None = None
+    broadcasts: bool = False
+    """The rule answers in the shape of the output; the walker sums to each input's shape."""
+
+
+Lookup: TypeAlias = Callable[[Site], "Entry | None"]
+
+
+def pull(
+    b: Emit,
+    nodes: Sequence[ir.Node],
+    lookup: Lookup,
+    seeds: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+) -> list[ir.Value | None]:
+    """Pulls ``seeds`` (value -> what arrives there) back to the values ``wrt``.
+
+    Args:
+        b: where the derived nodes go.
+        nodes: the forward nodes in topological order.
+        lookup: the book.
+        seeds: the explained values and their cotangents, of the same shape.
+        wrt: the values asked for; they need not be graph inputs.
+
+    Returns:
+        One value per entry of ``wrt``, None where it is zero by mathematics.
+
+    Raises:
+        UnsupportedOpError: Nodes on the path have no rule; all of them are named.
+        ShapeUnknownError: A rule needs a size that the graph does not tell.
+    """
+    path = find_path(nodes, lookup, seeds, wrt)
+    arrived: dict[ir.Value, list[ir.Value]] = {value: [seed] for value, seed in seeds.items()}
+    wanted = {value: None for value in wrt}
+    results: dict[ir.Value, ir.Value | None] = dict(wanted)
+    for node, entry, wants in reversed(path):
+        incoming = [_total(b, arrived.pop(value, [])) for value in node.outputs]
+        for value, total in zip(node.outputs, incoming, strict=True):
+            if value in wanted:
+                results[value] = total
+        if all(total is None for total in incoming) or not any(wants):
+            continue
+        site = Site(node, wants)
+        with b.derived_from(node):
+            outgoing = _apply(b, entry, site, incoming)
+        for value, share in zip(node.inputs, outgoing, strict=True):
+            if value is not None and share is not None:
+                arrived.setdefault(value, []).append(share)
+    for value in wrt:
+        if value in arrived:
+            results[value] = _total(b, arrived[value])
+    return [results[value] for value in wrt]
+
+
+def find_path(
+    nodes: Sequence[ir.Node],
+    lookup: Lookup,
+    seeds: Mapping[ir.Value, object],
+    wrt: Sequence[ir.Value],
+) -> list[tuple[ir.Node, Entry, list[bool]]]:
+    """Returns the nodes between ``wrt`` and ``seeds`` with their entries and which inputs matter.
+
+    Nodes that only produce a value of ``wrt`` (and depend on no other) are included with no input that
+    matters, so that the walk passes their outputs.
+
+    Raises:
+        UnsupportedOpError: Some of them have no entry.
+    """
+    needed = _ancestors(nodes, seeds)
+    active = set(wrt)
+    path = []
+    missing: list[Site] = []
+    for node in nodes:
+        if not any(value in needed for value in node.outputs):
+            continue
+        wants = [value is not None and value in active and is_float(value) for value in node.inputs]
+        site = Site(node, wants)
+        if not any(wants):
+            if any(value in active for value in node.outputs):
+                path.append((node, Entry(), wants))
+            continue
+        entry = lookup(site)
+        if entry is None:
+            missing.append(site)
+        elif entry.rule is not None:
+            path.append((node, entry, wants))
+        if entry is None or entry.rule is not None:
+            active.update(value for value in node.outputs if is_float(value))
+    if missing:
+        raise UnsupportedOpError(_missing_message(missing))
+    return path
+
+
+def _ancestors(nodes: Sequence[ir.Node], seeds: Mapping[ir.Value, object]) -> set[ir.Value]:
+    needed = set(seeds)
+    for node in reversed(nodes):
+        if any(value in needed for value in node.outputs):
+            needed.update(value for value in node.inputs if value is not None)
+    return needed
+
+
+def _missing_message(missing: Sequence[Site]) -> str:
+    by_op: dict[str, list[str]] = {}
+    for site in missing:
+        by_op.setdefault(site.op, []).append(site.node.name or site.y[0].name or "?")
+    listing = ", ".join(
+        f"{op} ({len(names)} node{'s' if len(names) > 1 else ''}, first '{names[0]}')" for op, names in by_op.items()
+    )
+    return (
+        f"no rule for {listing}; `xgraph inspect --coverage` lists every node; "
+        "explain a layer after them (wrt='layer:NAME') or use a method that needs no gradient"
+    )
+
+
+def _apply(b: Emit, entry: Entry, site: Site, incoming: Sequence[ir.Value | None]) -> list[ir.Value | None]:
+    assert entry.rule is not None
+    outgoing = list(entry.rule(b, site, *incoming))
+    if len(outgoing) != len(site.x):
+        raise GraphError(f"the rule of {site.op} gave {len(outgoing)} answers for {len(site.x)} inputs")
+    kept: list[ir.Value | None] = []
+    for i, (share, wanted) in enumerate(zip(outgoing, site.wants, strict=True)):
+        if share is None or not wanted:
+            kept.append(None)
+        elif entry.broadcasts:
+            kept.append(unbroadcast(b, share, site.input(i)))
+        else:
+            kept.append(share)
+    return kept
+
+
+def _total(b: Emit, shares: Sequence[ir.Value]) -> ir.Value | None:
+    if not shares:
+        return None
+    total = shares[0]
+    for share in shares[1:]:
+        total = b.Add(total, share)
+    return total
+
+
+def unbroadcast(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
+    """Sums ``g`` over the axes along which ``x`` was broadcast to the shape of ``g``."""
+    have, want = dims(g), dims(x)
+    if have is None or want is None:
+        unknown = g if have is None else x
+        raise ShapeUnknownError(f"the rank of '{unknown.name}' is not known, so its broadcast cannot be undone")
+    lead = len(have) - len(want)
+    if lead < 0:
+        raise GraphError(f"'{g.name}' {named_dims(g)} cannot be the gradient of '{x.name}' {named_dims(x)}")
+    if lead:
+        g = b.ReduceSum(g, list(range(lead)), keepdims=0)
+    have = have[lead:]
+    pairs = list(zip(have, want, strict=True))
+    summed = [axis for axis, (h, w) in enumerate(pairs) if w == 1 and h != 1]
+    undecided = [axis for axis, (h, w) in enumerate(pairs) if not isinstance(w, int) and (h != w or w is None)]
+    if undecided:
+        return _unbroadcast_at_run_time(b, g, x)
+    return b.ReduceSum(g, summed, keepdims=1) if summed else g
+
+
+def _unbroadcast_at_run_time(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
+    """Decides in the graph which axes of ``x`` have size 1 where ``g`` has more."""
+    stretched = b.And(b.Equal(b.Shape(x), [1]), b.Not(b.Equal(b.Shape(g), [1])))
+    axes = b.Squeeze(b.NonZero(stretched), [0])
+    total = b.ReduceSum(g, axes, keepdims=1, noop_with_empty_axes=1)
+    # The rank is kept and the sizes are those of x, which inference cannot see through computed axes.
+    total.shape, total.dtype = x.shape, x.dtype
+    assert rank(total) == rank(g)
+    return total
+
+
+__all__ = ["Entry", "Lookup", "Rule", "find_path", "pull", "unbroadcast"]

@@ -1,0 +1,102 @@
+"""Writing artifacts: as one self-contained file, or beside a weight store that several graphs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from xgraph.errors import BundleError
+from xgraph.files import atomic_write
+from xgraph.graph.artifact import HIDDEN, SAMPLE_BYTES, Artifact
+
+_LARGEST = 2_000_000_000
+"""A protobuf message holds 2 GiB."""
+_ALIGNMENT = 4096
+"""Memory pages: weights can be mapped instead of read."""
+
+
+def write_file(artifact: Artifact, path: Path) -> Path:
+    """Writes a self-contained ONNX file; it appears whole or not at all.
+
+    Raises:
+        BundleError: The model is too large for one file, or the path cannot be written.
+    """
+    if sum(array.nbytes for array in artifact.weights.values()) > _LARGEST:
+        raise BundleError(f"{path}: an ONNX file holds 2 GB, the weights are larger; compile a bundle (-o NAME.xgraph)")
+    proto = onnx.ModelProto.FromString(artifact.graph)
+    for tensor in proto.graph.initializer:
+        if tensor.name in artifact.weights:
+            tensor.raw_data = np.ascontiguousarray(artifact.weights[tensor.name]).tobytes()
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
+    try:
+        with atomic_write(path) as file:
+            file.write(proto.SerializeToString())
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
+    return path
+
+
+@dataclass
+class WeightStore:
+    """One file of weights for several graphs; equal weights are stored once."""
+
+    file: IO[bytes]
+    name: str
+    _places: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+
+    def attach(self, artifact: Artifact) -> bytes:
+        """Stores the artifact's weights and returns its graph with references to them."""
+        proto = onnx.ModelProto.FromString(artifact.graph)
+        for tensor in proto.graph.initializer:
+            if tensor.name in artifact.weights:
+                offset, length = self._store(artifact.weights[tensor.name])
+                del tensor.external_data[:]
+                entries = {"location": self.name, "offset": str(offset), "length": str(length)}
+                for key, value in entries.items():
+                    tensor.external_data.add(key=key, value=value)
+        return proto.SerializeToString()
+
+    def _store(self, array: np.ndarray) -> tuple[int, int]:
+        data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        key = sha256(data).digest()
+        if key not in self._places:
+            start = self.file.tell()
+            start += -start % _ALIGNMENT
+            self.file.seek(start)
+            self.file.write(data)
+            self._places[key] = (start, data.nbytes)
+        return self._places[key]
+
+
+def read_artifact(path: Path, identity: str) -> Artifact:
+    """Returns the artifact in a bundle's graph file, weights memory-mapped.
+
+    Raises:
+        BundleError: The file is missing or damaged.
+    """
+    try:
+        graph = path.read_bytes()
+        proto = onnx.ModelProto.FromString(graph)
+        weights = {t.name: _mapped(t, path.parent) for t in proto.graph.initializer if t.data_location}
+    except (OSError, ValueError, KeyError, DecodeError) as error:
+        raise BundleError(f"{path} is missing or damaged ({error}); compile the bundle again") from error
+    properties = {item.key: item.value for item in proto.metadata_props}
+    hidden = json.loads(properties.get(HIDDEN, "{}"))
+    digest = sha256(identity.encode() + graph).hexdigest()
+    return Artifact(graph, weights, int(properties.get(SAMPLE_BYTES, 1)), digest, hidden)
+
+
+def _mapped(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
+    place: Mapping[str, str] = {entry.key: entry.value for entry in tensor.external_data}
+    file = folder / Path(place["location"]).name
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)  # noqa: TID251
+    return np.memmap(file, dtype, "r", int(place["offset"]), tuple(tensor.dims))

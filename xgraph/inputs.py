@@ -1,0 +1,124 @@
+"""Inputs: from what a user hands over to one array per model input, or a clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xgraph.errors import InputError
+from xgraph.graph.ports import Port
+from xgraph.model import Model
+from xgraph.preprocess import load_image
+
+
+def prepare(model: Model, x: Any) -> dict[str, np.ndarray]:
+    """Returns one array per input of the model, all with the same first axis.
+
+    Args:
+        model: the model.
+        x: an array, a mapping input name -> array, one image path or several, or uint8 images; the last two
+            need a preprocessing spec.
+
+    Raises:
+        InputError: A name, shape, dtype or value does not fit.
+    """
+    given = x if isinstance(x, Mapping) else {_only_input(model).name: x}
+    for name in given:
+        model.check_input(str(name))
+    missing = [port.name for port in model.inputs if port.name not in given]
+    if missing:
+        raise InputError(f"the input '{missing[0]}' is missing; the model takes {_listed(model)}")
+    arrays = {port.name: _array(port, given[port.name], model) for port in model.inputs}
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len(set(rows.values())) != 1:
+        found = ", ".join(f"'{name}' has {count}" for name, count in rows.items())
+        raise InputError(f"the inputs differ in their number of samples (first axis): {found}")
+    if next(iter(rows.values())) == 0:
+        raise InputError("the input has no samples: its first axis has size 0")
+    _check_named_sizes(model, arrays)
+    return arrays
+
+
+def _only_input(model: Model) -> Port:
+    if len(model.inputs) != 1:
+        raise InputError(f"the model has {len(model.inputs)} inputs; give a mapping name -> array for {_listed(model)}")
+    return model.inputs[0]
+
+
+def _listed(model: Model) -> str:
+    return ", ".join(f"'{port.name}' {list(port.shape)} {port.dtype}" for port in model.inputs)
+
+
+def _array(port: Port, data: Any, model: Model) -> np.ndarray:
+    if isinstance(data, str | Path) or _is_paths(data):
+        paths = [data] if isinstance(data, str | Path) else data
+        data = _preprocessed(port, [load_image(path) for path in paths], model, "image files")
+    array = np.asarray(data)
+    if array.dtype == np.uint8 and port.is_float:
+        array = _preprocessed(port, array, model, "uint8 images")
+    array = _with_dtype(port, array)
+    _check_shape(port, array)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise InputError(f"input '{port.name}' holds {array[tuple(bad)]} at {bad}; explanations need finite inputs")
+    return np.ascontiguousarray(array)
+
+
+def _is_paths(data: Any) -> bool:
+    return isinstance(data, Sequence) and len(data) > 0 and all(isinstance(item, str | Path) for item in data)
+
+
+def _preprocessed(port: Port, images: Any, model: Model, what: str) -> np.ndarray:
+    if port.role != "image":
+        raise InputError(f"input '{port.name}' {list(port.shape)} is not an image; give an array instead of {what}")
+    if model.preprocess is None and model.preprocess_problem:
+        raise InputError(model.preprocess_problem)
+    if model.preprocess is None:
+        raise InputError(
+            f"{what} need a preprocessing spec: put the model's inference.yml beside it, or give --preprocess FILE.yml, "
+            "or --size --mean --std --layout (in Python: xgraph.load(..., preprocess=xgraph.Preprocess(...)))"
+        )
+    return model.preprocess(images)
+
+
+def _with_dtype(port: Port, array: np.ndarray) -> np.ndarray:
+    wanted = np.dtype(port.dtype)
+    if array.dtype == wanted:
+        return array
+    # Between float widths, and between integer widths that hold the values, nothing is misunderstood.
+    if array.dtype.kind == "f" and port.is_float:
+        return array.astype(wanted)
+    if array.dtype.kind in "iu" and wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        if array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max):
+            return array.astype(wanted)
+    hint = "; preprocess images to float first" if wanted.kind == "f" else "; token ids are integers" if wanted.kind in "iu" else ""
+    raise InputError(f"input '{port.name}' has dtype {array.dtype}, the model takes {wanted}{hint}")
+
+
+def _check_shape(port: Port, array: np.ndarray) -> None:
+    want = port.shape
+    if array.ndim == len(want) - 1:
+        raise InputError(
+            f"input '{port.name}' has the shape {list(array.shape)}, the model takes {list(want)}; "
+            "the first axis counts samples: add it with x[None]"
+        )
+    sizes = zip(array.shape[1:], want[1:], strict=False)
+    if array.ndim != len(want) or any(isinstance(w, int) and h != w for h, w in sizes):
+        hint = ""
+        if len(want) == 4 and array.ndim == 4 and array.shape[3] == want[1] and array.shape[1] != want[1]:
+            hint = "; the channel axis seems to be last: transpose to NCHW"
+        raise InputError(f"input '{port.name}' has the shape {list(array.shape)}, the model takes {list(want)}{hint}")
+
+
+def _check_named_sizes(model: Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Axes of one name have one size."""
+    sizes: dict[str, tuple[str, int]] = {}
+    for port in model.inputs:
+        for want, have in zip(port.shape[1:], arrays[port.name].shape[1:], strict=True):
+            if isinstance(want, str) and sizes.setdefault(want, (port.name, have))[1] != have:
+                other, size = sizes[want]
+                raise InputError(f"axis '{want}' has size {size} in input '{other}' and {have} in '{port.name}'")

@@ -1,0 +1,120 @@
+"""The table of methods, and how parameters are checked before a method is made."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from xgraph.errors import MethodError, nearest
+
+if TYPE_CHECKING:
+    from xgraph.model import Model
+    from xgraph.plan import Plan
+    from xgraph.target import Target
+
+
+class Method(Protocol):
+    """A way to explain. Its fields are its parameters."""
+
+    name: ClassVar[str]
+    """The paper's name, in snake_case."""
+    kind: ClassVar[Literal["sensitivity", "attribution", "cam"]]
+    """How its maps are meant to be read, and hence drawn."""
+    needs: ClassVar[str]
+    """What it needs of a model: ``"gradient"`` or ``"forward"``."""
+
+    def plan(self, model: Model, target: Target) -> Plan:
+        """Returns what is to be computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """What ``list_methods`` tells about one method."""
+
+    name: str
+    summary: str
+    kind: str
+    needs: str
+    parameters: Mapping[str, Any]
+    """Parameter name -> default."""
+    doc: str
+
+
+M = TypeVar("M", bound=type)
+_METHODS: dict[str, Any] = {}
+
+
+def register(method: M) -> M:
+    """Registers a method class under its name."""
+    name: str = method.name  # type: ignore[attr-defined]
+    if name in _METHODS:
+        raise ValueError(f"the method '{name}' is registered already, by {_METHODS[name].__module__}")
+    _METHODS[name] = method
+    return method
+
+
+def create(name: str, parameters: Mapping[str, Any]) -> Method:
+    """Returns the method ``name`` with ``parameters``.
+
+    Raises:
+        MethodError: There is no such method, it has no such parameter, or a value has the wrong type.
+    """
+    methods = _all()
+    if name not in methods:
+        raise MethodError(f"there is no method '{name}'{nearest(name, methods)} (`xgraph methods` lists them)")
+    cls = methods[name]
+    hints = get_type_hints(cls)
+    known = {field.name for field in fields(cls)}
+    for key, value in parameters.items():
+        if key not in known:
+            offered = f"; its parameters are {', '.join(sorted(known))}" if known else "; it has no parameters"
+            raise MethodError(f"{name} has no parameter '{key}'{nearest(key, known) or offered}")
+        if not _fits(value, hints[key]):
+            raise MethodError(f"{name}: {key}={value!r} should be {_readable(hints[key])}")
+    method: Method = cls(**parameters)
+    return method
+
+
+def infos() -> list[MethodInfo]:
+    """Returns all methods in alphabetical order."""
+    listed = []
+    for name, cls in sorted(_all().items()):
+        defaults = {f.name: None if f.default is MISSING else f.default for f in fields(cls)}
+        doc = cls.__doc__ or ""
+        listed.append(MethodInfo(name, doc.strip().splitlines()[0], cls.kind, cls.needs, defaults, doc))
+    return listed
+
+
+def _all() -> dict[str, Any]:
+    for entry in entry_points(group="xgraph.methods"):
+        if entry.name not in _METHODS:
+            register(entry.load())
+    return _METHODS
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (tuple, list):
+        return isinstance(value, tuple | list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+def _readable(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_readable(option) for option in get_args(hint))
+    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))

@@ -1,0 +1,155 @@
+"""Model: a loaded graph and what it offers to explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx_ir as ir
+
+from xgraph.errors import InputError, LayerError, TargetError, nearest
+from xgraph.graph.layers import Layer, resolve, target_layer
+from xgraph.graph.patterns import Head
+from xgraph.graph.ports import Port
+from xgraph.plan import Wrt
+from xgraph.preprocess import Preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value that can be explained: how it was asked for, and what its values are called in a result."""
+
+    wrt: Wrt
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A graph of a bundle that is ready to run."""
+
+    recipe: str
+    profile: str
+    file: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An exported model, normalised. Immutable; explanation graphs are made from copies.
+
+    Load one with ``xgraph.load``.
+    """
+
+    graph: ir.Model = field(repr=False)
+    """The normalised graph; belongs to the graph room."""
+    digest: str
+    """SHA-256 of the source files."""
+    source: str
+    """``"onnx"``, ``"paddle"`` or ``"paddle-legacy"``."""
+    path: Path
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    layers: tuple[Layer, ...] = field(repr=False)
+    attention: tuple[Layer, ...] = field(repr=False)
+    """The layers that return attention probabilities (N, heads, queries, keys), in graph order."""
+    heads: Mapping[str, Head] = field(repr=False)
+    """Output name -> where its logits and probabilities are."""
+    embeddings: Mapping[str, str] = field(repr=False)
+    """Integer input -> the value that holds the embeddings it looks up."""
+    opset: int
+    batch: int | None = None
+    """The batch size baked into the model, or None where it is free."""
+    preprocess: Preprocess | None = None
+    preprocess_problem: str = field(default="", repr=False)
+    """Why the preprocessing spec beside the model cannot be used, if that is so."""
+    compiled: tuple[Compiled, ...] = field(default=(), repr=False)
+    """Graphs that came with a bundle."""
+    versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def output(self, name: str | None = None) -> Port:
+        """Returns the float output ``name``, by default the first one.
+
+        Raises:
+            TargetError: There is no such output.
+        """
+        if name is None:
+            floats = [port for port in self.outputs if port.is_float]
+            if not floats:
+                raise TargetError("the model has no float output, so there is nothing to differentiate")
+            return floats[0]
+        for port in self.outputs:
+            if port.name == name and port.is_float:
+                return port
+            if port.name == name:
+                raise TargetError(f"the output '{name}' is {port.dtype}; only float outputs can be explained")
+        names = [port.name for port in self.outputs]
+        raise TargetError(f"the model has no output '{name}'{nearest(name, names)}; it has {', '.join(names)}")
+
+    def resolve_wrt(self, wrt: str | None) -> list[Place]:
+        """Returns what ``wrt`` names; by default the float inputs, or the embeddings of the token inputs.
+
+        Raises:
+            LayerError: It does not exist, or cannot carry a gradient.
+        """
+        if wrt is not None:
+            return [self._place(Wrt.parse(wrt))]
+        floats = [port for port in self.inputs if port.is_float and port.role != "mask"]
+        if floats:
+            return [self._place(Wrt("input", port.name)) for port in floats]
+        tokens = [port.name for port in self.inputs if port.role == "tokens"]
+        if tokens:
+            return [self._place(Wrt("embedding", name)) for name in tokens]
+        raise LayerError("the model has no float input and no token embedding was found; name a layer with wrt='layer:NAME'")
+
+    def resolve_layer(self, name: str | None) -> Place:
+        """Returns the layer ``name``; by default the last one with spatial axes.
+
+        Raises:
+            LayerError: There is none.
+        """
+        if name is not None:
+            return self._place(Wrt("layer", name.removeprefix("layer:")))
+        layer = target_layer(self.layers)
+        if layer is not None:
+            return self._place(Wrt("layer", layer.name))
+        raise LayerError("the model has no layer with spatial axes; name one with layer='NAME' (`xgraph inspect --layers`)")
+
+    def value_of(self, wrt: Wrt) -> str:
+        """Returns the name of the graph value behind ``wrt``.
+
+        Raises:
+            LayerError: It does not exist, or cannot carry a gradient.
+        """
+        if wrt.kind == "layer":
+            return resolve(self.graph, self.layers, wrt.name)
+        if wrt.kind == "attention":
+            if not wrt.name.isdigit() or int(wrt.name) >= len(self.attention):
+                raise LayerError(f"there is no attention map '{wrt.name}': the model has {len(self.attention)}, counted from 0")
+            return self.attention[int(wrt.name)].value
+        names = [port.name for port in self.inputs]
+        if wrt.name not in names:
+            raise LayerError(f"the model has no input '{wrt.name}'{nearest(wrt.name, names)}; it has {', '.join(names)}")
+        if wrt.kind == "input":
+            port = self.inputs[names.index(wrt.name)]
+            if not port.is_float:
+                raise LayerError(f"input '{wrt.name}' is {port.dtype}, which has no gradient; use wrt='embedding:{wrt.name}'")
+            return wrt.name
+        if wrt.name not in self.embeddings:
+            raise LayerError(f"no embedding was found that input '{wrt.name}' looks up; name a layer with wrt='layer:NAME'")
+        return self.embeddings[wrt.name]
+
+    def check_input(self, name: str) -> Port:
+        """Returns the input port ``name``.
+
+        Raises:
+            InputError: There is no such input.
+        """
+        for port in self.inputs:
+            if port.name == name:
+                return port
+        names = [port.name for port in self.inputs]
+        raise InputError(f"the model has no input '{name}'{nearest(name, names)}; it has {', '.join(names)}")
+
+    def _place(self, wrt: Wrt) -> Place:
+        self.value_of(wrt)
+        return Place(wrt, wrt.name)

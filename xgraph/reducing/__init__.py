@@ -1,0 +1,5 @@
+"""Reducers: what becomes of the outputs of a graph. Streaming: memory does not grow with draws."""
+
+from xgraph.reducing.take import Take
+
+__all__ = ["Take"]

@@ -1,0 +1,34 @@
+"""The outputs of one draw per sample, put into the order of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xgraph.plan import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Keeps what the single draw of each sample gave."""
+
+    def start(self, rows: int) -> tuple[int, dict[str, np.ndarray]]:
+        """Returns an empty state."""
+        return rows, {}
+
+    def update(
+        self, state: tuple[int, dict[str, np.ndarray]], outputs: Mapping[str, np.ndarray], batch: Batch
+    ) -> bool:
+        """Stores the outputs of a batch."""
+        rows, kept = state
+        for name, array in outputs.items():
+            if name not in kept:
+                kept[name] = np.zeros((rows, *array.shape[1:]), array.dtype)
+            kept[name][batch.rows] = array
+        return False
+
+    def finish(self, state: tuple[int, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Returns one array per output, first axis = samples."""
+        return state[1]

@@ -1,0 +1,24 @@
+"""The gradient book: vector-Jacobian products of the ONNX operators (opset 18 and later meaning).
+
+Conventions at kinks: MaxPool and ReduceMax-like operators give everything to the first maximum, elementwise
+Max and Min share equally, ReLU'(0) = 0, Clip is 1 strictly inside its bounds.
+"""
+
+from __future__ import annotations
+
+from xgraph.rules.vjp import (  # noqa: F401  each module fills the book when it is imported
+    activation,
+    constants,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    movement,
+    normalisation,
+    pooling,
+    reduction,
+    resampling,
+)
+from xgraph.rules.vjp.book import vjp
+
+__all__ = ["vjp"]

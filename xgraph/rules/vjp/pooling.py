@@ -1,0 +1,75 @@
+"""Pools: what arrives at a window goes to its maximum, or is shared out over the window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xgraph.graph.adjoint import average_pool_grad, max_pool_grad
+from xgraph.graph.emit import ADJOINT_DOMAIN, Emit, Value
+from xgraph.graph.shapes import rank
+from xgraph.graph.site import Site
+from xgraph.rules.vjp.book import vjp
+from xgraph.rules.vjp.reduction import count_along, power_factor, to_first
+from xgraph.rules.vjp.shaping import expand_like, refuse
+
+
+@vjp("MaxPool")
+def max_pool(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Value | None]:
+    """All of g goes to the first maximum of each window."""
+    return [None if g is None else max_pool_grad(b, s, g)]
+
+
+@vjp("AveragePool")
+def average_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """Each window shares out g equally over what it averaged."""
+    return [average_pool_grad(b, s, g)]
+
+
+@vjp("GlobalAveragePool")
+def global_average_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g / (number of positions) everywhere."""
+    x = s.input(0)
+    return [expand_like(b, b.Div(g, count_along(b, x, range(2, rank(x)))), x)]
+
+
+@vjp("GlobalMaxPool")
+def global_max_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """All of g goes to the first maximum of each channel."""
+    x = s.input(0)
+    return [to_first(b, b.ArgMax, g, x, list(range(2, rank(x))))]
+
+
+@vjp("GlobalLpPool")
+def global_lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g y^(1 - p) |x|^(p - 1) sign x."""
+    x, p = s.input(0), s.attr("p", 2)
+    if p == 1:
+        return [b.Mul(g, b.Sign(x))]
+    return [b.Mul(_per_norm(b, g, s.y[0], p), power_factor(b, x, p))]
+
+
+@vjp("LpPool")
+def lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = (Σ over the windows of x of g y^(1 - p)) |x|^(p - 1) sign x."""
+    if s.attr("ceil_mode", 0):
+        raise refuse(s, "ceil_mode is not supported")
+    x, p = s.input(0), s.attr("p", 2)
+    kernel = s.ints("kernel_shape", [])
+    taps = 1
+    for size in kernel:
+        taps *= size
+    # An average that counts its padding is the sum over the window divided by the number of taps.
+    attributes = {name: value for name, value in s.attributes().items() if name != "p"}
+    share = b.Mul(_per_norm(b, g, s.y[0], p), float(taps))
+    inputs = [share, None, b.Shape(x)]
+    attributes["count_include_pad"] = 1
+    (spread,) = b.op("AveragePoolGrad", inputs, attributes, domain=ADJOINT_DOMAIN, like=[x])
+    return [b.Mul(spread, power_factor(b, x, p))]
+
+
+def _per_norm(b: Emit, g: Value, norm: Value, p: int) -> Value:
+    """Emits ``g norm^(1 - p)``, and 0 where the norm is 0: so is all of x there."""
+    if p == 1:
+        return g
+    safe = b.Where(b.Equal(norm, 0.0), b.scalar(1.0, norm), norm)
+    return b.Div(g, safe if p == 2 else b.Pow(safe, float(p - 1)))

@@ -1,0 +1,202 @@
+"""Reductions: what arrives at the reduced value spreads over the axes that it was reduced from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from xgraph.graph.emit import Emit, Value
+from xgraph.graph.shapes import dims, rank
+from xgraph.graph.site import Site
+from xgraph.rules.vjp.book import vjp
+from xgraph.rules.vjp.shaping import (
+    const_ints,
+    expand_like,
+    positive,
+    refuse,
+    reshape,
+    reshape_like,
+    sizes_of,
+    zeros_like,
+)
+
+
+@vjp("ReduceSum")
+def reduce_sum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g, repeated."""
+    return _answer(s, expand_like(b, _kept(b, s, g), s.input(0)))
+
+
+@vjp("ReduceMean")
+def reduce_mean(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g / (number of elements averaged), repeated."""
+    x, axes = s.input(0), _axes(s)
+    if axes is not None:
+        count: Value | float = count_along(b, x, axes)
+    else:
+        sizes = b.Gather(b.Shape(x), s.input(1))
+        assert x.dtype is not None
+        count = b.Cast(b.ReduceProd(sizes, keepdims=0), to=int(x.dtype))
+    return _answer(s, expand_like(b, b.Div(_kept(b, s, g), count), x))
+
+
+@vjp("ReduceMax", "ReduceMin")
+def reduce_extremum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """All of g goes to the first extremum."""
+    axes = _axes(s)
+    if axes is None:
+        raise refuse(s, "its axes are computed")
+    if not axes:
+        return _answer(s, g)
+    arg = b.ArgMax if s.op == "ReduceMax" else b.ArgMin
+    return _answer(s, to_first(b, arg, _kept(b, s, g), s.input(0), axes))
+
+
+@vjp("ReduceProd")
+def reduce_prod(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g (product of the others): y / x, or, at the only zero, that of all but it."""
+    x, axes = s.input(0), _axes(s)
+    if axes is None:
+        raise refuse(s, "its axes are computed")
+    if not axes:
+        return _answer(s, g)
+    g, y = _kept(b, s, g), _kept(b, s, s.y[0])
+    zero, one = b.scalar(0.0, x), b.scalar(1.0, x)
+    is_zero = b.Equal(x, zero)
+    safe = b.Where(is_zero, one, x)
+    zeros = b.ReduceSum(b.Where(is_zero, one, zero), axes, keepdims=1)
+    others = b.Where(b.Equal(zeros, one), b.ReduceProd(safe, axes, keepdims=1), zero)
+    return _answer(s, b.Mul(g, b.Where(is_zero, others, b.Div(y, safe))))
+
+
+@vjp("ReduceLogSum")
+def reduce_log_sum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g exp(-y), repeated."""
+    share = b.Mul(_kept(b, s, g), b.Exp(b.Neg(_kept(b, s, s.y[0]))))
+    _refuse_no_axes(s)
+    return _answer(s, expand_like(b, share, s.input(0)))
+
+
+@vjp("ReduceLogSumExp")
+def reduce_log_sum_exp(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g exp(x - y)."""
+    return _answer(s, b.Mul(_kept(b, s, g), b.Exp(b.Sub(s.input(0), _kept(b, s, s.y[0])))))
+
+
+@vjp("ReduceL1")
+def reduce_l1(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g sign x; 0 at x = 0."""
+    _refuse_no_axes(s)
+    return _answer(s, b.Mul(_kept(b, s, g), b.Sign(s.input(0))))
+
+
+@vjp("ReduceL2")
+def reduce_l2(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g x / y; 0 at y = 0."""
+    _refuse_no_axes(s)
+    y = _kept(b, s, s.y[0])
+    safe = b.Where(b.Equal(y, 0.0), b.scalar(1.0, y), y)
+    return _answer(s, b.Mul(b.Div(_kept(b, s, g), safe), s.input(0)))
+
+
+@vjp("ReduceSumSquare")
+def reduce_sum_square(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = 2 g x."""
+    _refuse_no_axes(s)
+    return _answer(s, b.Mul(b.Mul(_kept(b, s, g), 2.0), s.input(0)))
+
+
+@vjp("CumSum")
+def cum_sum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = the cumulative sum from the other end."""
+    reverse = 1 - s.attr("reverse", 0)
+    return [b.CumSum(g, s.input(1), exclusive=s.attr("exclusive", 0), reverse=reverse), None]
+
+
+def count_along(b: Emit, x: Value, axes: Sequence[int]) -> Value:
+    """Returns the number of elements along ``axes`` (not negative) as a scalar of the dtype of ``x``."""
+    known = dims(x) or ()
+    sizes = [known[axis] for axis in axes]
+    fixed = [size for size in sizes if isinstance(size, int)]
+    if len(fixed) == len(sizes):
+        return b.scalar(float(np.prod(fixed)), x)
+    assert x.dtype is not None
+    chosen = b.Gather(b.Shape(x), list(axes))
+    return b.Cast(b.ReduceProd(chosen, keepdims=0), to=int(x.dtype))
+
+
+def to_first(b: Emit, arg: Callable[..., Value], g: Value, x: Value, axes: Sequence[int]) -> Value:
+    """Emits zeros but for g where ``x`` has its first extremum along ``axes``.
+
+    Args:
+        b: where the nodes go.
+        arg: ``b.ArgMax`` or ``b.ArgMin``.
+        g: cotangent with size 1 along ``axes``.
+        x: what was reduced.
+        axes: sorted, not negative.
+    """
+    axes = list(axes)
+    if len(axes) == 1:
+        axis = axes[0]
+        return b.ScatterElements(zeros_like(b, x), arg(x, axis=axis, keepdims=1), g, axis=axis)
+    kept = [axis for axis in range(rank(x)) if axis not in axes]
+    order = kept + axes
+    moved = x if order == sorted(order) else b.Transpose(x, perm=order)
+    sizes = sizes_of(b, x)
+    flat = reshape(b, moved, [*(sizes[axis] for axis in kept), _product(b, [sizes[axis] for axis in axes])])
+    index = arg(flat, axis=-1, keepdims=1)
+    share = reshape_like(b, g, index)
+    dx = reshape_like(b, b.ScatterElements(zeros_like(b, flat), index, share, axis=-1), moved)
+    return dx if moved is x else b.Transpose(dx, perm=[order.index(axis) for axis in range(rank(x))])
+
+
+def power_factor(b: Emit, x: Value, p: int) -> Value:
+    """Emits the derivative of ``|x|^p / p``: ``|x|^(p - 1) sign x``."""
+    if p == 1:
+        return b.Sign(x)
+    if p == 2:
+        return x
+    return b.Mul(b.Pow(b.Abs(x), float(p - 1)), b.Sign(x))
+
+
+def _product(b: Emit, sizes: Sequence[int | Value]) -> int | Value:
+    fixed = int(np.prod([size for size in sizes if isinstance(size, int)]))
+    total: int | Value = fixed
+    for size in sizes:
+        if not isinstance(size, int):
+            total = b.Mul(size, fixed) if isinstance(total, int) else b.Mul(total, size)
+    return total
+
+
+def _axes(s: Site) -> list[int] | None:
+    """Returns the reduced axes, sorted and not negative; None where they are computed in the graph."""
+    x = s.input(0)
+    given: list[int] | None = []
+    if s.has(1):
+        given = const_ints(s, 1)
+    if given is None:
+        return None
+    if not given and not s.attr("noop_with_empty_axes", 0):
+        return list(range(rank(x)))
+    return sorted(positive(axis, x) for axis in given)
+
+
+def _kept(b: Emit, s: Site, value: Value) -> Value:
+    """Returns an output (or what arrives there) with its reduced axes kept at size 1."""
+    if s.attr("keepdims", 1):
+        return value
+    axes = _axes(s)
+    if axes is None:
+        return b.Unsqueeze(value, s.input(1))
+    return b.Unsqueeze(value, axes) if axes else value
+
+
+def _refuse_no_axes(s: Site) -> None:
+    """With ``noop_with_empty_axes`` the standard leaves open whether the formula still applies."""
+    if _axes(s) == []:
+        raise refuse(s, "it has no axes, and what that computes differs between runtimes")
+
+
+def _answer(s: Site, dx: Value) -> list[Value | None]:
+    return [dx, None][: len(s.x)]

@@ -1,0 +1,1 @@
+"""The runtime: the only room that knows onnxruntime. Sessions, providers, batches, the plan runner."""

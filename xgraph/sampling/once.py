@@ -1,0 +1,21 @@
+"""Every sample as it is, one draw each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xgraph.plan import Batch, Feeds
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Feeds each sample once, unchanged."""
+
+    draws: int = 1
+
+    def batch(self, inputs: Feeds, rows: np.ndarray, draws: np.ndarray) -> Batch:
+        """Returns the chosen rows of every input."""
+        feeds = {name: array[rows] for name, array in inputs.items()}
+        return Batch(rows, draws, feeds, np.ones(len(rows)))

@@ -1,0 +1,172 @@
+"""Target: what is explained. One meaning per constructor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from xgraph.errors import TargetError
+from xgraph.plan import OF, Of, Seed
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The number that an explanation explains: an entry (or a weighted sum of entries) of a model output.
+
+    Build one with ``index``, ``top``, ``contrast``, ``per_row``, ``pixel``, ``region`` or ``box``. ``of`` says
+    whether the ``logit``, the ``probability`` or the ``loss`` -log p is explained; ``output`` names the model
+    output, by default the first one.
+    """
+
+    kind: Literal["index", "top", "contrast", "per_row", "region"]
+    value: Any
+    output: str | None = None
+    of: Of = "logit"
+
+    def __post_init__(self) -> None:
+        if self.of not in OF:
+            raise TargetError(f"of='{self.of}' is not one of {', '.join(OF)}")
+
+    @classmethod
+    def index(cls, i: int | tuple[int, ...], output: str | None = None, of: Of = "logit") -> Target:
+        """Class ``i``, or the entry at a tuple of indices over all axes but the first."""
+        return cls("index", tuple(int(j) for j in i) if isinstance(i, tuple) else _class(i), output, of)
+
+    @classmethod
+    def top(cls, rank: int = 1, output: str | None = None, of: Of = "logit") -> Target:
+        """The class that the model ranks ``rank``-th for each row; 1 is the predicted class."""
+        if rank < 1:
+            raise TargetError(f"rank={rank}: ranks count from 1, the predicted class")
+        return cls("top", int(rank), output, of)
+
+    @classmethod
+    def contrast(cls, a: int, b: int, output: str | None = None, of: Of = "logit") -> Target:
+        """Class ``a`` minus class ``b``: why the one rather than the other."""
+        return cls("contrast", (_class(a), _class(b)), output, of)
+
+    @classmethod
+    def per_row(cls, classes: Sequence[int], output: str | None = None, of: Of = "logit") -> Target:
+        """One class for each row of the input."""
+        return cls("per_row", tuple(_class(c) for c in classes), output, of)
+
+    @classmethod
+    def pixel(
+        cls, class_index: int, y: int, x: int, output: str | None = None, of: Of = "logit"
+    ) -> Target:
+        """Class ``class_index`` at one pixel of a segmentation output (N, classes, height, width)."""
+        return cls("index", (_class(class_index), int(y), int(x)), output, of)
+
+    @classmethod
+    def region(
+        cls, class_index: int, mask: np.ndarray, output: str | None = None, of: Of = "logit"
+    ) -> Target:
+        """The sum of class ``class_index`` over a mask (height, width) of a segmentation output."""
+        return cls("region", (_class(class_index), np.asarray(mask, np.float32)), output, of)
+
+    @classmethod
+    def box(cls, box: int, class_index: int, output: str | None = None, of: Of = "logit") -> Target:
+        """The score of ``class_index`` for box number ``box`` of a detection output (N, boxes, classes)."""
+        return cls("index", (int(box), _class(class_index)), output, of)
+
+    @classmethod
+    def parse(cls, given: Any, of: Of | None = None) -> Target:
+        """Returns a Target from what the API takes: None, an int, a list of ints, or a Target.
+
+        Raises:
+            TargetError: It is something else.
+        """
+        if isinstance(given, cls):
+            return given if of is None else replace(given, of=of)
+        chosen = of or "logit"
+        if given is None:
+            return cls.top(of=chosen)
+        if isinstance(given, int | np.integer) and not isinstance(given, bool):
+            return cls.index(int(given), of=chosen)
+        if isinstance(given, list | tuple | np.ndarray) and np.asarray(given).dtype.kind in "iu":
+            return cls.per_row([int(c) for c in np.asarray(given).ravel()], of=chosen)
+        raise TargetError(
+            f"target={given!r} is not understood; give a class number, one number per row, or an xgraph.Target"
+        )
+
+    @property
+    def seed(self) -> Seed:
+        """``index`` where one class per row is explained, ``given`` where a seed array is needed."""
+        return "given" if self.kind in ("contrast", "region") or isinstance(self.value, tuple) and self.kind == "index" else "index"
+
+    def classes(self, rows: int, count: int) -> np.ndarray:
+        """Returns the classes of all rows as int64[rows] for ``seed == "index"``; -1: the predicted one.
+
+        Args:
+            rows: number of samples.
+            count: number of classes of the output.
+
+        Raises:
+            TargetError: A class does not exist, or there are not as many classes as rows.
+        """
+        if self.kind == "top":
+            if self.value > count:
+                raise TargetError(f"rank {self.value} does not exist: the output has {count} classes")
+            return np.full(rows, -1, np.int64)
+        chosen = np.asarray(self.value, np.int64).reshape(-1)
+        if self.kind == "per_row" and len(chosen) != rows:
+            raise TargetError(f"{len(chosen)} targets were given for {rows} rows; give one for each row")
+        _check_classes(chosen, count)
+        return np.broadcast_to(chosen, (rows,)).astype(np.int64)
+
+    def seeds(self, shape: Sequence[int]) -> np.ndarray:
+        """Returns the float32 seed array of ``shape`` (rows first) for ``seed == "given"``.
+
+        Raises:
+            TargetError: The output has no such entry.
+        """
+        seed = np.zeros(tuple(shape), np.float32)
+        if self.kind == "contrast":
+            _check_classes(np.asarray(self.value), shape[1])
+            a, b = self.value
+            seed[:, a] += 1
+            seed[:, b] -= 1
+        elif self.kind == "region":
+            class_index, mask = self.value
+            if seed.ndim != 4 or mask.shape != seed.shape[2:]:
+                raise TargetError(
+                    f"a region mask of shape {list(mask.shape)} does not fit an output of shape {list(shape)}"
+                )
+            _check_classes(np.asarray([class_index]), shape[1])
+            seed[:, class_index] = mask
+        else:
+            position = self.value
+            if len(position) != seed.ndim - 1 or any(
+                not 0 <= i < size for i, size in zip(position, shape[1:], strict=False)
+            ):
+                raise TargetError(f"there is no entry {list(position)} in an output of shape {list(shape)}")
+            seed[(slice(None), *position)] = 1
+        return seed
+
+    def __str__(self) -> str:
+        """Returns a short text for reports and file names."""
+        if self.kind == "top":
+            return "predicted" if self.value == 1 else f"top {self.value}"
+        if self.kind == "contrast":
+            return f"{self.value[0]} rather than {self.value[1]}"
+        if self.kind == "region":
+            return f"class {self.value[0]} over a region"
+        if self.kind == "per_row":
+            return "one class per row"
+        return str(self.value)
+
+
+def _class(number: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise TargetError(f"{number!r} is not a class number")
+    if number < 0:
+        raise TargetError(f"class {number}: classes count from 0; leave the target out for the predicted class")
+    return int(number)
+
+
+def _check_classes(classes: np.ndarray, count: int) -> None:
+    bad = [int(c) for c in classes if not 0 <= c < count]
+    if bad:
+        raise TargetError(f"target {bad[0]} does not exist: the output has {count} classes, 0 to {count - 1}")

@@ -1,0 +1,73 @@
+"""Timing a program against the forward pass of its model, in turns within one run."""
+
+from __future__ import annotations
+
+from statistics import mean, median
+from time import perf_counter
+from typing import Any
+
+from xgraph.graph.normalise.verify import random_feeds
+from xgraph.plan import Recipe, Stage
+from xgraph.program import Program
+from xgraph.reducing import Take
+from xgraph.runtime.providers import choose
+from xgraph.runtime.run import Settings
+from xgraph.sampling import Once
+
+import numpy as np
+
+
+def measure(
+    program: Program, *, batch: int = 8, device: str = "auto", threads: int | None = None, rounds: int = 10
+) -> dict[str, Any]:
+    """Returns figures of a method and of the forward pass; times are of whole batches, in milliseconds.
+
+    The two take turns, so that a machine that slows down slows both; the ratio is taken round by round.
+    """
+    model = program.model
+    provider = choose(device, program.precision)
+    settings = Settings(provider, threads, batch, model.batch)
+    one = random_feeds(model.graph)
+    rows = model.batch or batch
+    inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in one.items()}
+    forward = Stage(Recipe(output=model.output(program.target.output).name, of=program.target.of), Once(), Take())
+
+    def run_forward() -> None:
+        program.run_stage(forward, inputs, {}, (), settings)
+
+    def run_method() -> None:
+        program.explain([program.target], inputs, settings, 0)
+
+    started = perf_counter()
+    run_method()
+    opened = perf_counter() - started
+    run_forward()
+    times: dict[str, list[float]] = {"forward": [], program.method.name: []}
+    for _ in range(rounds):
+        for name, call in (("forward", run_forward), (program.method.name, run_method)):
+            start = perf_counter()
+            call()
+            times[name].append((perf_counter() - start) * 1e3)
+    pairs = zip(times[program.method.name], times["forward"], strict=True)
+    return {
+        "model": str(model.path),
+        "method": program.method.name,
+        "provider": str(provider),
+        "batch": rows,
+        "threads": threads,
+        "rounds": rounds,
+        "open_s": opened,
+        **{name: _row(values, rows) for name, values in times.items()},
+        "ratio": median(method / forward for method, forward in pairs),
+        "versions": {**model.versions, "onnxruntime": provider.version},
+    }
+
+
+def _row(values: list[float], rows: int) -> dict[str, float]:
+    return {
+        "median_ms": median(values),
+        "average_ms": mean(values),
+        "min_ms": min(values),
+        "max_ms": max(values),
+        "samples_per_s": rows / median(values) * 1e3,
+    }
