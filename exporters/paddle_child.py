@@ -163,11 +163,11 @@ def _resave(prefix: str, target: str, executor: Any) -> tuple[list[str], Callabl
         paddle2onnx.convert.load_parameter(pir)
         ops = pir.global_block().ops
         feeds = {op.attrs()["name"]: op.result(0) for op in ops if op.name() == "pd_op.feed"}
-        outputs = {op.attrs()["col"]: _unscaled(op.operand_source(0)) for op in ops if op.name() == "pd_op.fetch"}
+        outputs = {op.attrs()["col"]: op.operand_source(0) for op in ops if op.name() == "pd_op.fetch"}
         paddle.static.save_inference_model(
             target,
             [feeds[name] for name in inputs],
-            [outputs[column] for column in sorted(outputs)],
+            _unscaled([outputs[column] for column in sorted(outputs)]),
             executor,
             program=pir,
         )
@@ -179,14 +179,26 @@ def _resave(prefix: str, target: str, executor: Any) -> tuple[list[str], Callabl
     return inputs, run, pir
 
 
-def _unscaled(value: Any) -> Any:
-    """Returns what ``value`` is 1 times, plus 0: Paddle 2 ended every saved output in such a ``scale``."""
-    op = value.get_defining_op()
-    if op is None or op.name() != "pd_op.scale" or op.attrs()["bias"] != 0.0:
-        return value
-    factor = op.operand_source(1).get_defining_op()
-    one = factor is not None and factor.name() == "pd_op.full" and factor.attrs()["value"] == 1.0
-    return op.operand_source(0) if one else value
+def _unscaled(outputs: list[Any]) -> list[Any]:
+    """Returns the outputs without the ``scale`` by 1, plus 0, that Paddle 2 ended each saved output in.
+
+    An input, or a value that is returned twice, keeps it: each output needs a name of its own.
+    """
+    plain: list[Any] = []
+    for value in outputs:
+        op = value.get_defining_op()
+        if op.name() == "pd_op.scale" and op.attrs()["bias"] == 0.0:
+            factor = op.operand_source(1).get_defining_op()
+            inner = op.operand_source(0)
+            if (
+                factor.name() == "pd_op.full"
+                and factor.attrs()["value"] == 1.0
+                and inner.get_defining_op().name() != "pd_op.feed"
+                and not any(inner.is_same(other) for other in plain)
+            ):
+                value = inner
+        plain.append(value)
+    return plain
 
 
 def _check(pir: Any, inputs: list[str], run: Callable[..., list[Any]], target: Path) -> str:

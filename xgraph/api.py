@@ -23,7 +23,6 @@ from xgraph.runtime.providers import choose
 from xgraph.runtime.run import Progress, Settings
 from xgraph.target import Target
 
-
 _TOGETHER = 8
 """Most targets in one graph: each adds a backward pass to it, and to the time it takes to open."""
 
@@ -164,7 +163,9 @@ def explain_each(
     if not chosen:
         raise TargetError("explain_each needs at least one target")
     if len({(target.seed, target.of, target.output) for target in chosen}) > 1:
-        raise TargetError("the targets of explain_each must be of one kind, of one output, and all logit, probability or loss")
+        raise TargetError(
+            "the targets of explain_each must be of one kind, of one output, and all logit, probability or loss"
+        )
     groups = ceil(len(chosen) / _TOGETHER)
     size = ceil(len(chosen) / groups)
     program = Program(model, create(method, parameters), chosen[0], precision=precision, targets=size)
@@ -186,4 +187,3 @@ def coverage(model: Model) -> list[Coverage]:
 def list_methods() -> list[MethodInfo]:
     """Returns all methods: names, parameters with defaults, what they need."""
     return infos()
-

@@ -131,7 +131,13 @@ def _manifest(model: Model, programs: list[dict[str, Any]]) -> dict[str, Any]:
         "inputs": [port.to_json() for port in model.inputs],
         "outputs": [port.to_json() for port in model.outputs],
         "layers": [
-            {"name": layer.name, "op": layer.op, "value": layer.value, "shape": list(layer.shape), "role": layer.role}
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "value": layer.value,
+                "shape": list(layer.shape),
+                "role": layer.role,
+            }
             for layer in model.layers
         ],
         "attention": [layer.name for layer in model.attention],

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import onnx_ir as ir
+import numpy as np
 
 from xgraph.errors import GraphError, LayerError, TargetError
 from xgraph.graph.artifact import Artifact, finish
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower import lower
+from xgraph.graph.shapes import dims, dtype_of, named_dims, same
 from xgraph.graph.site import Site
-from xgraph.graph.shapes import dims, named_dims, same
 from xgraph.graph.splice import add_input, add_output, clean, values_by_name
+from xgraph.graph.types import Value
 from xgraph.graph.walk import Lookup, pull
 from xgraph.model import Model
 from xgraph.plan import Of, Recipe, Wrt
@@ -28,9 +29,9 @@ BOOKS: dict[str, Lookup] = {"vjp": vjp.lookup}
 class Explained:
     """The value whose entries a target picks, and what is needed to seed it."""
 
-    value: ir.Value
+    value: Value
     """(rows, classes) for class targets, otherwise the shape of the output."""
-    logits: ir.Value
+    logits: Value
     """Of the same shape; its largest entry is the predicted class."""
 
 
@@ -80,7 +81,7 @@ def _suffix(recipe: Recipe, number: int) -> str:
     return f"_{number}" if recipe.targets > 1 else ""
 
 
-def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, ir.Value]:
+def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, Value]:
     explained = explained_value(b, model, recipe.output, recipe.of)
     hidden = {"explained": explained.value}
     forward = list(b.graph)
@@ -91,7 +92,7 @@ def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, ir.Value]:
             seed, hidden[class_role(number)] = _index_seed(b, explained, seed_name(recipe, number))
         else:
             shape = dims(explained.value) or ()
-            given = add_input(b.model, seed_name(recipe, number), ir.DataType.FLOAT, shape)
+            given = add_input(b.model, seed_name(recipe, number), np.float32, shape)
             seed = _cast(b, given, explained.value)
         arrived = pull(b, forward, BOOKS[recipe.book or ""], {explained.value: seed}, places)
         names = attribution_names(recipe, number)
@@ -100,7 +101,7 @@ def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, ir.Value]:
     return hidden
 
 
-def _read_out(b: Emit, recipe: Recipe, wrt: Wrt, place: ir.Value, g: ir.Value | None) -> ir.Value:
+def _read_out(b: Emit, recipe: Recipe, wrt: Wrt, place: Value, g: Value | None) -> Value:
     if g is None:
         raise LayerError(f"{wrt} does not influence the {recipe.of} of '{recipe.output}': its gradient is 0")
     if dims(g) is not None and not same(g, place):
@@ -137,7 +138,7 @@ def explained_shape(model: Model, output: str | None) -> tuple[int | str | None,
     return shape[:2] if all(dim == 1 for dim in shape[2:]) else shape
 
 
-def _class_rows(b: Emit, value: ir.Value) -> ir.Value:
+def _class_rows(b: Emit, value: Value) -> Value:
     """Gives a value with one number per class, or one number per row, the shape (rows, classes)."""
     shape = dims(value)
     if shape is None:
@@ -149,11 +150,11 @@ def _class_rows(b: Emit, value: ir.Value) -> ir.Value:
     return value
 
 
-def _name(value: ir.Value) -> str:
+def _name(value: Value) -> str:
     return value.name or ""
 
 
-def _index_seed(b: Emit, explained: Explained, name: str) -> tuple[ir.Value, ir.Value]:
+def _index_seed(b: Emit, explained: Explained, name: str) -> tuple[Value, Value]:
     """Emits one-hot rows at ``xg_target`` (-1: the predicted class) and the resolved classes."""
     value = explained.value
     shape = dims(value) or ()
@@ -162,7 +163,7 @@ def _index_seed(b: Emit, explained: Explained, name: str) -> tuple[ir.Value, ir.
             f"the output has the shape {list(shape)}, so a class number alone does not say what to explain; "
             "use Target.index((i, j ...)), Target.pixel, Target.region or Target.box"
         )
-    target = add_input(b.model, name, ir.DataType.INT64, [shape[0]])
+    target = add_input(b.model, name, np.int64, [shape[0]])
     predicted = b.ArgMax(explained.logits, axis=1, keepdims=0)
     chosen = b.Where(b.Less(target, 0), predicted, target)
     zeros = b.Expand(b.scalar(0.0, value), b.Shape(value))
@@ -174,9 +175,9 @@ def _index_seed(b: Emit, explained: Explained, name: str) -> tuple[ir.Value, ir.
     return seed, chosen
 
 
-def _cast(b: Emit, value: ir.Value, like: ir.Value | None) -> ir.Value:
-    dtype = ir.DataType.FLOAT if like is None else like.dtype
-    return value if value.dtype == dtype or dtype is None else b.Cast(value, to=int(dtype))
+def _cast(b: Emit, value: Value, like: Value | None) -> Value:
+    wanted = dtype_of(like) if like is not None else np.dtype(np.float32)
+    return value if dtype_of(value) == wanted else b.cast(value, wanted)
 
 
 def coverage_of(model: Model, books: Sequence[str] = tuple(BOOKS)) -> list[tuple[str, str, dict[str, str]]]:

@@ -95,7 +95,13 @@ def _with_dtype(port: Port, array: np.ndarray) -> np.ndarray:
         limits = np.iinfo(wanted)
         if array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max):
             return array.astype(wanted)
-    hint = "; preprocess images to float first" if wanted.kind == "f" else "; token ids are integers" if wanted.kind in "iu" else ""
+    hint = (
+        "; preprocess images to float first"
+        if wanted.kind == "f"
+        else "; token ids are integers"
+        if wanted.kind in "iu"
+        else ""
+    )
     raise InputError(f"input '{port.name}' has dtype {array.dtype}, the model takes {wanted}{hint}")
 
 

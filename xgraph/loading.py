@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import numpy as np
-import onnx_ir as ir
 import platformdirs
 
 import xgraph
@@ -26,6 +25,7 @@ from xgraph.graph.layers import SCOPE, layers
 from xgraph.graph.normalise import normalise
 from xgraph.graph.patterns import find_embeddings, find_heads
 from xgraph.graph.ports import ports
+from xgraph.graph.types import Graph
 from xgraph.model import Compiled, Model
 from xgraph.preprocess import Preprocess
 from xgraph.runtime.evaluate import evaluate
@@ -65,7 +65,7 @@ def load_model(
 
 
 def describe(
-    graph: ir.Model,
+    graph: Graph,
     *,
     digest: str,
     source: str,
@@ -193,14 +193,14 @@ def _digest(files: tuple[Path, ...]) -> str:
     return digest.hexdigest()
 
 
-def _stamp_scopes(model: ir.Model, scopes: Mapping[str, str]) -> None:
+def _stamp_scopes(model: Graph, scopes: Mapping[str, str]) -> None:
     for node in model.graph:
         for value in node.outputs:
             if value.name in scopes:
                 node.metadata_props[SCOPE] = scopes[value.name]
 
 
-def _compare(graph: ir.Model, check: Check, path: Path) -> None:
+def _compare(graph: Graph, check: Check, path: Path) -> None:
     names = [value.name for value in graph.graph.outputs]
     model, weights = detach_weights(graph)
     ours = evaluate(model, weights, check.feeds)

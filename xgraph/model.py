@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnx_ir as ir
-
 from xgraph.errors import InputError, LayerError, TargetError, nearest
 from xgraph.graph.layers import Layer, resolve, target_layer
 from xgraph.graph.patterns import Head
 from xgraph.graph.ports import Port
+from xgraph.graph.types import Graph
 from xgraph.plan import Wrt
 from xgraph.preprocess import Preprocess
 
@@ -40,7 +39,7 @@ class Model:
     Load one with ``xgraph.load``.
     """
 
-    graph: ir.Model = field(repr=False)
+    graph: Graph = field(repr=False)
     """The normalised graph; belongs to the graph room."""
     digest: str
     """SHA-256 of the source files."""
@@ -99,7 +98,9 @@ class Model:
         tokens = [port.name for port in self.inputs if port.role == "tokens"]
         if tokens:
             return [self._place(Wrt("embedding", name)) for name in tokens]
-        raise LayerError("the model has no float input and no token embedding was found; name a layer with wrt='layer:NAME'")
+        raise LayerError(
+            "the model has no float input and no token embedding was found; name a layer with wrt='layer:NAME'"
+        )
 
     def resolve_layer(self, name: str | None) -> Place:
         """Returns the layer ``name``; by default the last one with spatial axes.
@@ -112,7 +113,9 @@ class Model:
         layer = target_layer(self.layers)
         if layer is not None:
             return self._place(Wrt("layer", layer.name))
-        raise LayerError("the model has no layer with spatial axes; name one with layer='NAME' (`xgraph inspect --layers`)")
+        raise LayerError(
+            "the model has no layer with spatial axes; name one with layer='NAME' (`xgraph inspect --layers`)"
+        )
 
     def value_of(self, wrt: Wrt) -> str:
         """Returns the name of the graph value behind ``wrt``.
@@ -124,18 +127,26 @@ class Model:
             return resolve(self.graph, self.layers, wrt.name)
         if wrt.kind == "attention":
             if not wrt.name.isdigit() or int(wrt.name) >= len(self.attention):
-                raise LayerError(f"there is no attention map '{wrt.name}': the model has {len(self.attention)}, counted from 0")
+                raise LayerError(
+                    f"there is no attention map '{wrt.name}': the model has {len(self.attention)}, counted from 0"
+                )
             return self.attention[int(wrt.name)].value
         names = [port.name for port in self.inputs]
         if wrt.name not in names:
-            raise LayerError(f"the model has no input '{wrt.name}'{nearest(wrt.name, names)}; it has {', '.join(names)}")
+            raise LayerError(
+                f"the model has no input '{wrt.name}'{nearest(wrt.name, names)}; it has {', '.join(names)}"
+            )
         if wrt.kind == "input":
             port = self.inputs[names.index(wrt.name)]
             if not port.is_float:
-                raise LayerError(f"input '{wrt.name}' is {port.dtype}, which has no gradient; use wrt='embedding:{wrt.name}'")
+                raise LayerError(
+                    f"input '{wrt.name}' is {port.dtype}, which has no gradient; use wrt='embedding:{wrt.name}'"
+                )
             return wrt.name
         if wrt.name not in self.embeddings:
-            raise LayerError(f"no embedding was found that input '{wrt.name}' looks up; name a layer with wrt='layer:NAME'")
+            raise LayerError(
+                f"no embedding was found that input '{wrt.name}' looks up; name a layer with wrt='layer:NAME'"
+            )
         return self.embeddings[wrt.name]
 
     def check_input(self, name: str) -> Port:

@@ -67,8 +67,7 @@ def read_fields(path: Path) -> Fields:
         )
     else:
         raise InputError(
-            f"{path}: no PreProcess.transform_ops, Preprocess or Deploy section; "
-            "give size, mean and std instead"
+            f"{path}: no PreProcess.transform_ops, Preprocess or Deploy section; give size, mean and std instead"
         )
     found: Fields = {}
     for name, parameters in steps:
@@ -88,8 +87,7 @@ def read_fields(path: Path) -> Fields:
 
 def _unsupported(path: Path, name: str, reason: str) -> InputError:
     return InputError(
-        f"{path}: transform '{name}' cannot be reproduced ({reason}); "
-        "preprocess the pictures yourself and give arrays"
+        f"{path}: transform '{name}' cannot be reproduced ({reason}); preprocess the pictures yourself and give arrays"
     )
 
 

@@ -38,8 +38,7 @@ class Wrt:
         kind, _, name = text.partition(":")
         if kind not in ("input", "layer", "embedding", "attention") or not name:
             raise LayerError(
-                f"wrt='{text}' is not understood; write 'input:NAME', 'layer:NAME', 'embedding:INPUT' "
-                "or 'attention:K'"
+                f"wrt='{text}' is not understood; write 'input:NAME', 'layer:NAME', 'embedding:INPUT' or 'attention:K'"
             )
         return cls(kind, name)  # type: ignore[arg-type]
 

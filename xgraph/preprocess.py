@@ -28,9 +28,7 @@ Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
 
 CONFIG_NAMES = ("inference.yml", "inference.yaml", "infer_cfg.yml", "deploy.yaml")
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as OpenCV and Pillow
 _CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
@@ -80,9 +78,7 @@ class Preprocess:
         if self.resize_short is not None:
             object.__setattr__(self, "resize_short", _side("resize_short", self.resize_short))
         if self.size is not None and self.resize_short is not None:
-            raise InputError(
-                f"preprocessing: size {self.size} and resize_short {self.resize_short} exclude each other"
-            )
+            raise InputError(f"preprocessing: size {self.size} and resize_short {self.resize_short} exclude each other")
         if self.keep_ratio and self.size is None:
             raise InputError("preprocessing: keep_ratio needs a size")
         _member("interpolation", self.interpolation, INTERPOLATIONS)
@@ -204,8 +200,7 @@ class Preprocess:
             rows, columns = self.crop
             if rows > height or columns > width:
                 raise InputError(
-                    f"the crop of {rows} x {columns} is larger than the picture of {height} x {width}; "
-                    "resize to more"
+                    f"the crop of {rows} x {columns} is larger than the picture of {height} x {width}; resize to more"
                 )
             top, left = (height - rows) // 2, (width - columns) // 2
             picture = picture[top : top + rows, left : left + columns]
@@ -287,13 +282,9 @@ def load_image(path: PathLike) -> Array:
         with Image.open(path) as file:
             upright = ImageOps.exif_transpose(file)
             if upright.mode == "F":
-                raise InputError(
-                    f"{path}: a picture of float pixels; save it with 8 bits, or give an .npy array"
-                )
+                raise InputError(f"{path}: a picture of float pixels; save it with 8 bits, or give an .npy array")
             if upright.mode.startswith("I"):
-                grey = np.clip(np.rint(np.asarray(upright, dtype=np.float64) / 257.0), 0, 255).astype(
-                    np.uint8
-                )
+                grey = np.clip(np.rint(np.asarray(upright, dtype=np.float64) / 257.0), 0, 255).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 layers = upright.convert("RGBA")
@@ -323,13 +314,9 @@ def read_labels(path: PathLike) -> tuple[str, ...]:
                 return tuple(str(document[str(i)]) for i in range(len(document)))
             return tuple(str(label) for label in document)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot read labels ({getattr(error, 'strerror', None) or error})"
-        ) from error
+        raise InputError(f"{path}: cannot read labels ({getattr(error, 'strerror', None) or error})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: labels must be a JSON list, or an object with the keys 0, 1, 2 ..."
-        ) from error
+        raise InputError(f"{path}: labels must be a JSON list, or an object with the keys 0, 1, 2 ...") from error
     lines = text.rstrip().splitlines()
     pairs = [line.strip().partition(" ") for line in lines]
     if lines and all(head == str(i) and name for i, (head, _, name) in enumerate(pairs)):
@@ -340,9 +327,7 @@ def read_labels(path: PathLike) -> tuple[str, ...]:
 def _rgb(image: Array | Image) -> Array:
     pixels = np.asarray(image.convert("RGB") if not isinstance(image, np.ndarray) else image)
     if pixels.dtype != np.uint8:
-        raise InputError(
-            f"a picture must be uint8, not {pixels.dtype}; arrays of floats go to the model as they are"
-        )
+        raise InputError(f"a picture must be uint8, not {pixels.dtype}; arrays of floats go to the model as they are")
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
@@ -360,9 +345,7 @@ def _resize_pillow(picture: Array, size: tuple[int, int], interpolation: str) ->
         "lanczos": Image.Resampling.LANCZOS,
         "area": Image.Resampling.BOX,
     }
-    return np.asarray(
-        Image.fromarray(np.ascontiguousarray(picture)).resize(size[::-1], filters[interpolation])
-    )
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize(size[::-1], filters[interpolation]))
 
 
 def _member(name: str, value: str, allowed: Iterable[str]) -> None:
@@ -394,9 +377,7 @@ def _numbers(name: str, value: object) -> tuple[float, ...]:
     try:
         numbers = tuple(float(number) for number in entries)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"preprocessing: {name} {value!r} is not numbers; write 0.485,0.456,0.406"
-        ) from error
+        raise InputError(f"preprocessing: {name} {value!r} is not numbers; write 0.485,0.456,0.406") from error
     if not all(map(math.isfinite, numbers)):
         raise InputError(f"preprocessing: {name} {value!r} holds a number that is not finite")
     return numbers

@@ -129,9 +129,7 @@ class Program:
         if given is None:
             return compiled
         target = Target.parse(given, of=None if isinstance(given, Target) else compiled.of)
-        asked, built = (
-            (t.seed, t.of, self.model.output(t.output or compiled.output).name) for t in (target, compiled)
-        )
+        asked, built = ((t.seed, t.of, self.model.output(t.output or compiled.output).name) for t in (target, compiled))
         if asked != built:
             raise TargetError(
                 f"the program explains the {compiled.of} of '{built[2]}' by {compiled.seed}; compile another one for "
@@ -139,9 +137,7 @@ class Program:
             )
         return target
 
-    def explain(
-        self, targets: Sequence[Target], inputs: Feeds, settings: Settings, seed: int
-    ) -> list[Attribution]:
+    def explain(self, targets: Sequence[Target], inputs: Feeds, settings: Settings, seed: int) -> list[Attribution]:
         """Returns one attribution per target, which share the forward pass; as many as the program was built for."""
         rows = len(next(iter(inputs.values())))
         stage = self.plan.stages[-1]
@@ -209,9 +205,7 @@ class Program:
             shape = self._look(first, target, settings).shape
         return (rows, *(int(size) for size in shape[1:] if size is not None))
 
-    def _seed_feed(
-        self, inputs: Feeds, target: Target, shape: Sequence[int], settings: Settings
-    ) -> np.ndarray:
+    def _seed_feed(self, inputs: Feeds, target: Target, shape: Sequence[int], settings: Settings) -> np.ndarray:
         """Returns what ``xg_target`` or ``xg_seed`` is; asks the model first where a rank is to be explained."""
         if target.seed == "given":
             return target.seeds(shape)

@@ -47,9 +47,7 @@ class ResolvedTarget:
         if self.classes is not None:
             classes = _column("target.classes", self.classes, np.int64)
             if len(classes) != len(self.labels):
-                raise InputError(
-                    f"target: {len(classes)} classes for {len(self.labels)} labels; give one per row"
-                )
+                raise InputError(f"target: {len(classes)} classes for {len(self.labels)} labels; give one per row")
             _set(self, "classes", classes)
 
     def __len__(self) -> int:
@@ -115,12 +113,8 @@ class Attribution:
         _finite("scores", scores)
         if not self.values:
             raise InputError("an attribution needs at least one array in values")
-        values = {
-            str(name): _copy(f"values['{name}']", value, np.float32) for name, value in self.values.items()
-        }
-        checks = {
-            name: _column(f"checks['{name}']", check, np.float32) for name, check in self.checks.items()
-        }
+        values = {str(name): _copy(f"values['{name}']", value, np.float32) for name, value in self.values.items()}
+        checks = {name: _column(f"checks['{name}']", check, np.float32) for name, check in self.checks.items()}
         for name, value in values.items():
             _counted(f"values['{name}']", value.shape[0] if value.ndim else None, count)
             _finite(f"values['{name}']", value)
@@ -158,9 +152,7 @@ class Attribution:
             InputError: a row that does not exist.
         """
         try:
-            index = np.arange(len(self))[
-                which if isinstance(which, slice) else np.asarray(which, dtype=np.int64)
-            ]
+            index = np.arange(len(self))[which if isinstance(which, slice) else np.asarray(which, dtype=np.int64)]
         except IndexError as error:
             raise InputError(f"rows {which}: there are {len(self)} rows") from error
 
@@ -241,8 +233,7 @@ class Attribution:
             )
         try:
             decoded = {
-                name: _decode(header[name], entries)
-                for name in ("target", "provenance", "parameters", "details")
+                name: _decode(header[name], entries) for name in ("target", "provenance", "parameters", "details")
             }
             return cls(
                 values={name: entries[f"values/{name}"] for name in header["values"]},
@@ -255,9 +246,7 @@ class Attribution:
                 details=decoded["details"],
             )
         except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: the attribution's header does not fit its arrays; it is damaged"
-            ) from error
+            raise InputError(f"{path}: the attribution's header does not fit its arrays; it is damaged") from error
 
     def plot(
         self,
@@ -339,17 +328,14 @@ def _finite(name: str, array: Array) -> None:
     bad = int(array.size - np.count_nonzero(np.isfinite(array)))
     if bad:
         raise InputError(
-            f"{name}: {bad} of {array.size} numbers are not finite; "
-            "look for overflow in the model, or a bad input"
+            f"{name}: {bad} of {array.size} numbers are not finite; look for overflow in the model, or a bad input"
         )
 
 
 def _freeze(name: str, value: Any) -> Any:
     """Returns an immutable copy made of mappings, tuples, read-only arrays and plain values."""
     if isinstance(value, Mapping):
-        return MappingProxyType(
-            {str(key): _freeze(f"{name}['{key}']", entry) for key, entry in value.items()}
-        )
+        return MappingProxyType({str(key): _freeze(f"{name}['{key}']", entry) for key, entry in value.items()})
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise InputError(f"{name} is an array of Python objects; use a list")
@@ -362,9 +348,7 @@ def _freeze(name: str, value: Any) -> Any:
         return tuple(_freeze(f"{name}[{i}]", entry) for i, entry in enumerate(value))
     if value is None or isinstance(value, str | int | float):
         return value
-    raise InputError(
-        f"{name} is of type {type(value).__name__}; use numbers, texts, arrays, lists and mappings"
-    )
+    raise InputError(f"{name} is of type {type(value).__name__}; use numbers, texts, arrays, lists and mappings")
 
 
 def _thaw(value: Any) -> Any:

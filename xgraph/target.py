@@ -53,16 +53,12 @@ class Target:
         return cls("per_row", tuple(_class(c) for c in classes), output, of)
 
     @classmethod
-    def pixel(
-        cls, class_index: int, y: int, x: int, output: str | None = None, of: Of = "logit"
-    ) -> Target:
+    def pixel(cls, class_index: int, y: int, x: int, output: str | None = None, of: Of = "logit") -> Target:
         """Class ``class_index`` at one pixel of a segmentation output (N, classes, height, width)."""
         return cls("index", (_class(class_index), int(y), int(x)), output, of)
 
     @classmethod
-    def region(
-        cls, class_index: int, mask: np.ndarray, output: str | None = None, of: Of = "logit"
-    ) -> Target:
+    def region(cls, class_index: int, mask: np.ndarray, output: str | None = None, of: Of = "logit") -> Target:
         """The sum of class ``class_index`` over a mask (height, width) of a segmentation output."""
         return cls("region", (_class(class_index), np.asarray(mask, np.float32)), output, of)
 
@@ -94,7 +90,11 @@ class Target:
     @property
     def seed(self) -> Seed:
         """``index`` where one class per row is explained, ``given`` where a seed array is needed."""
-        return "given" if self.kind in ("contrast", "region") or isinstance(self.value, tuple) and self.kind == "index" else "index"
+        return (
+            "given"
+            if self.kind in ("contrast", "region") or (isinstance(self.value, tuple) and self.kind == "index")
+            else "index"
+        )
 
     def classes(self, rows: int, count: int) -> np.ndarray:
         """Returns the classes of all rows as int64[rows] for ``seed == "index"``; -1: the predicted one.

@@ -6,6 +6,8 @@ from statistics import mean, median
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from xgraph.graph.normalise.verify import random_feeds
 from xgraph.plan import Recipe, Stage
 from xgraph.program import Program
@@ -13,8 +15,6 @@ from xgraph.reducing import Take
 from xgraph.runtime.providers import choose
 from xgraph.runtime.run import Settings
 from xgraph.sampling import Once
-
-import numpy as np
 
 
 def measure(

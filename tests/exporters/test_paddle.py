@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-
 from xgraph.exporters import Exported
 
 pytestmark = pytest.mark.paddle
@@ -165,6 +164,12 @@ def test_an_output_carries_the_name_of_the_layer_it_comes_from(
 ) -> None:
     layer = exported(kind, name).scopes["fetch_name_0"]
     assert layer.startswith({"pir": "Linear", "legacy": "linear_"}[kind])
+
+
+@pytest.mark.parametrize("kind", ["pir", "legacy"])
+def test_a_classifier_still_ends_in_its_softmax(exported: Export, kind: str) -> None:
+    # Paddle 2 saves a multiplication by 1 and an addition of 0 behind it.
+    assert onnx.load(str(exported(kind, "cnn").path)).graph.node[-1].op_type == "Softmax"
 
 
 def layer_outputs(exported: Exported) -> dict[str, str]:

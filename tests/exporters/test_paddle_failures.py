@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from xgraph.errors import ExportError
 from xgraph.exporters import find
 from xgraph.exporters.paddle import PADDLE
 from xgraph.exporters.paddle_failure import describe
+
+from xgraph.errors import ExportError
 
 MODEL = Path("m.json")
 
@@ -120,7 +120,7 @@ def test_importing_the_exporters_imports_no_framework() -> None:
         "import sys, xgraph.exporters, xgraph.exporters.paddle, xgraph.exporters.onnx;"
         "sys.exit(str({'paddle', 'paddle2onnx', 'torch'} & set(sys.modules)).replace('set()', '') or 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -15,6 +15,7 @@ from zlib import crc32
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnx_shape_inference as inference
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
 from rules.literal import LITERAL
@@ -68,7 +69,8 @@ class Const:
         return np.asarray(self.value)
 
 
-Input = Draw | Fed | Const | None
+Input = Draw | Fed | Const | str | None
+"""A string names another input that is used again."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ def derive(case: Case, dtype: type, *, dynamic: bool, seeded: Sequence[int] | No
     for i, x in enumerate(case.inputs):
         if x is None:
             values.append(None)
+        elif isinstance(x, str):
+            values.append(values[int(x.removeprefix("x"))])
         elif isinstance(x, Const):
             array = _cast(x.array(), dtype)
             value = ir.Value(name=f"w{i}", const_value=ir.tensor(array, name=f"w{i}"))
@@ -173,14 +177,16 @@ def derive(case: Case, dtype: type, *, dynamic: bool, seeded: Sequence[int] | No
     )
     model = ir.Model(graph, ir_version=IR_VERSION if case.opset < 23 else 11)
     b = Emit(model)
-    outputs = b.op(case.op, values, case.attributes, outputs=case.outputs)
+    known = inference.registry.get("", case.op, version=case.opset) is not None
+    like = None if known else [values[0]]
+    outputs = b.op(case.op, values, case.attributes, outputs=case.outputs, like=like)
     for y, rank in zip(outputs, case.ranks, strict=False):
         y.shape = ir.Shape([f"{y.name}.{axis}" for axis in range(rank)])
     nodes = list(graph)
-    floats = [i for i, y in enumerate(outputs) if y.dtype == element]
+    floats = [i for i, y in enumerate(outputs) if y.dtype.is_floating_point()]
     seeds = {}
     for i in floats if seeded is None else seeded:
-        seeds[outputs[i]] = ir.Value(name=f"seed{i}", shape=outputs[i].shape, type=ir.TensorType(element))
+        seeds[outputs[i]] = ir.Value(name=f"seed{i}", shape=outputs[i].shape, type=ir.TensorType(outputs[i].dtype))
     graph.inputs.extend(seeds.values())
     wrt = [i for i, x in enumerate(case.inputs) if isinstance(x, Draw) and x.wrt]
     grads = pull(b, nodes, vjp.lookup, seeds, [values[i] for i in wrt])
@@ -212,7 +218,9 @@ def run_ort(gradient: Gradient, feeds: Mapping[str, np.ndarray]) -> dict[str, np
     session = onnxruntime.InferenceSession(
         gradient.proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    outputs = session.run(None, dict(feeds))
+    types = {info.name: info.type.tensor_type.elem_type for info in gradient.proto.graph.input}
+    typed = {name: a.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name])) for name, a in feeds.items()}
+    outputs = session.run(None, typed)
     return {info.name: value for info, value in zip(session.get_outputs(), outputs, strict=True)}
 
 
@@ -244,7 +252,7 @@ def seed_feeds(gradient: Gradient, outputs: Sequence[np.ndarray]) -> dict[str, n
     rng = np.random.default_rng(7)
     given = {info.name for info in gradient.proto.graph.input}
     return {
-        f"seed{i}": rng.standard_normal(np.shape(y)).astype(np.float32).astype(gradient.dtype)
+        f"seed{i}": rng.standard_normal(np.shape(y)).astype(np.float32).astype(y.dtype)
         for i, y in enumerate(outputs)
         if f"seed{i}" in given
     }
@@ -277,13 +285,24 @@ def check_directional(gradient: Gradient, batch: int, *, relative: float = 1e-5)
         assert abs(actual - expected) <= relative * scale + 1e-9, f"{name}: {actual} is not {expected}"
 
 
+def gradients(
+    case: Case, feeds: Mapping[str, np.ndarray], seeds: Mapping[str, np.ndarray], *, ort: bool = False
+) -> list[np.ndarray | None]:
+    """Returns the gradients of ``case`` at given inputs, None where they are zero."""
+    dtype = np.float32 if ort else np.float64
+    gradient = derive(case, dtype, dynamic=False, seeded=[int(name.removeprefix("seed")) for name in seeds])
+    typed = {name: _cast(np.asarray(array), dtype) for name, array in {**feeds, **seeds}.items()}
+    found = (run_ort if ort else evaluate)(gradient, typed)
+    return [found[name] if name else None for name in gradient.names[case.outputs :]]
+
+
 def check_float32(case: Case, *, dynamic: bool, batch: int, relative: float = 1e-4) -> None:
     """Compares ONNX Runtime in float32 with the reference evaluator in float64."""
     double, single = (derive(case, dtype, dynamic=dynamic) for dtype in (np.float64, np.float32))
     feeds = double.feeds(batch)
     seeds = seed_feeds(double, forward(double, feeds))
     expected = evaluate(double, {**feeds, **seeds})
-    actual = run_ort(single, {**single.feeds(batch), **{k: v.astype(np.float32) for k, v in seeds.items()}})
+    actual = run_ort(single, {**feeds, **seeds})
     outputs = case.outputs
     for want, have in zip(double.names[outputs:], single.names[outputs:], strict=True):
         assert bool(want) == bool(have)
@@ -293,4 +312,5 @@ def check_float32(case: Case, *, dynamic: bool, batch: int, relative: float = 1e
 
 
 def _cast(array: np.ndarray, dtype: type) -> np.ndarray:
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+    """Casts float64, which stands for the model's dtype; float32 and integers are what the standard asks for."""
+    return array.astype(dtype) if array.dtype == np.float64 else array

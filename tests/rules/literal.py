@@ -3,7 +3,8 @@
 What is wrong with each of them, in onnx 1.17: Mean adds in place and so cannot broadcast; Conv and ConvTranspose
 mix up groups, ``auto_pad`` or ``output_shape``; MaxPool gives wrong values for some kernels that are not square;
 LRN's window ends one channel early; LpNormalization adds up x, not |x|; GatherElements and ScatterElements want
-more of the index's shape than the standard does; GlobalLpPool is missing.
+more of the index's shape than the standard does; GlobalMaxPool knows images only; GroupNormalization wants a scale
+per group at every opset; GlobalLpPool is missing.
 """
 
 from __future__ import annotations
@@ -32,6 +33,33 @@ class GlobalLpPool(OpRun):
     def _run(self, x: Array, p: int | None = None) -> tuple[Array]:
         axes = tuple(range(2, x.ndim))
         return ((np.abs(x) ** (p or 2)).sum(axes, keepdims=True) ** x.dtype.type(1 / (p or 2)),)
+
+
+class GlobalMaxPool(OpRun):
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (x.max(tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GroupNormalization(OpRun):
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        scale: Array,
+        bias: Array,
+        epsilon: float | None = None,
+        num_groups: int | None = None,
+        stash_type: int | None = None,
+    ) -> tuple[Array]:
+        grouped = x.reshape(x.shape[0], num_groups, -1)
+        mean, variance = grouped.mean(-1, keepdims=True), grouped.var(-1, keepdims=True)
+        y = ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(x.shape)
+        # One per group at opset 18, one per channel from 21 on.
+        scale, bias = (np.repeat(v, x.shape[1] // v.size).reshape(-1, *[1] * (x.ndim - 2)) for v in (scale, bias))
+        return (y * scale + bias,)
 
 
 class LpNormalization(OpRun):
@@ -240,6 +268,8 @@ LITERAL = [
     ConvTranspose,
     GatherElements,
     GlobalLpPool,
+    GlobalMaxPool,
+    GroupNormalization,
     LpNormalization,
     LRN,
     MaxPool,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
-from rules.harness import N, Const, Draw, Fed, case, check_directional, check_float32, derive
+from rules.harness import Const, Draw, Fed, N, case, check_directional, check_float32, derive
 
 RNG = np.random.default_rng(5)
 MOST = np.iinfo(np.int64).max
@@ -88,8 +90,8 @@ UNARY = [
     case("Dropout", X, outputs=1),
     case("Dropout", X, np.asarray(0.3), outputs=2, label="ratio and mask"),
     case("Dropout", X, np.asarray(0.3), Const(np.asarray(False)), label="training_mode=False"),
-    case("Cast", X, to=1, label="float"),
-    case("CastLike", X, normal(2), label="float"),
+    case("Cast", X, to=11, label="double"),
+    case("CastLike", X, fixed(2)),
     *(case(op, X, axis=axis) for op in ("Softmax", "LogSoftmax") for axis in (-1, 0, 1)),
     case("Softmax", X, label="default axis"),
     case("Softmax", (5,)),
@@ -118,7 +120,7 @@ PAIRS = [
 BINARY = [
     *(case(op, *pair) for op in ("Add", "Sub", "Mul", "Max", "Min", "Sum", "Mean") for pair in PAIRS),
     *(case("Div", a, drawn(*c, low=0.4, high=2.0)) for a, c in PAIRS),
-    *(case("Div", drawn(*a, low=-3.0, high=-1.0), drawn(*c, low=-2.0, high=-0.4)) for a, c in PAIRS[:2]),
+    case("Div", drawn(N, 3, low=-3.0, high=-1.0), drawn(3, low=-2.0, high=-0.4), label="negative"),
     *(case("Pow", drawn(*a, low=0.4, high=2.0), c) for a, c in PAIRS),
     *(case("Pow", X, float(e)) for e in (0, 1, 2, 3, 4)),
     case("Pow", X, 2),
@@ -244,8 +246,8 @@ NORMALISATION = [
     case("LayerNormalization", X, positive(4), normal(4), epsilon=0.3),
     case("LayerNormalization", X, positive(3, 4), normal(3, 4), axis=1),
     case("LRN", IMAGE, size=3),
-    case("LRN", IMAGE, size=2, alpha=0.5, beta=0.6, bias=1.5),
-    case("LRN", IMAGE, size=4, alpha=0.5),
+    case("LRN", IMAGE, size=2, alpha=0.5, beta=0.6, bias=1.5, ort=False),
+    case("LRN", IMAGE, size=4, alpha=0.5, ort=False),
     case("LpNormalization", X),
     case("LpNormalization", X, p=1),
     case("LpNormalization", X, axis=1, p=2),
@@ -258,10 +260,7 @@ REDUCTION = [
         for op in ("Sum", "Mean", "Max", "Min", "Prod", "LogSum", "LogSumExp", "L1", "L2", "SumSquare")
         for axes, keepdims in (([1], 1), ([-1], 0), ([0, 2], 0), ([-1, 1], 1), ([0], 1), (None, 0), ([], 1))
     ),
-    *(
-        case(f"Reduce{op}", X, [], noop_with_empty_axes=1)
-        for op in ("Sum", "Mean", "Max", "Prod", "LogSumExp")
-    ),
+    case("ReduceSum", X, [], noop_with_empty_axes=1),
     *(
         case(f"Reduce{op}", X, told(-1, 1), keepdims=k, ranks=(1 + 2 * k,), label=f"told,keepdims={k}")
         for op in ("Sum", "Mean", "LogSumExp")
@@ -298,7 +297,7 @@ MOVEMENT = [
     case("Split", (N, 6), [1, 2, 3], axis=1, outputs=3),
     case("Split", (N, 6), axis=-1, outputs=2, num_outputs=2),
     case("Split", (N, 7), axis=1, outputs=3, num_outputs=3),
-    case("Split", (6, 2), told(4, 2), outputs=2),
+    case("Split", (6, 2), told(4, 2), outputs=2, ranks=(2, 2)),
     case("Slice", (N, 6), [1], [4], [1]),
     case("Slice", (6, 5), [1, 0], [4, MOST]),
     case("Slice", (N, 6, 5), [0, 1], [MOST, MOST], [1, 2], [2, 2]),
@@ -369,7 +368,20 @@ INDEXING = [
     case("Range", drawn(low=0.1, high=0.2), Const(np.asarray(2.0)), drawn(low=0.34, high=0.36)),
 ]
 
-RESAMPLING = []
+RESAMPLING = [
+    case("Resize", IMAGE, None, np.asarray([1, 1, 2, 2], np.float32), mode="nearest", label="nearest"),
+    case(
+        "Resize",
+        IMAGE,
+        None,
+        None,
+        [2, 4, 9, 11],
+        mode="linear",
+        coordinate_transformation_mode="align_corners",
+        label="linear",
+    ),
+    case("Resize", IMAGE, None, np.asarray([1, 1, 0.5, 1.7], np.float32), mode="cubic", label="cubic"),
+]
 
 CASES = [
     row
@@ -395,7 +407,7 @@ def names(rows: list) -> list[str]:
 
 
 def test_no_two_cases_have_one_name() -> None:
-    assert len(set(names(CASES))) == len(CASES)
+    assert [name for name, count in Counter(names(CASES)).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("row", CASES, ids=names(CASES))

@@ -70,9 +70,7 @@ def preprocess_options(function: F) -> F:
     return function
 
 
-def load(
-    model: str, params: str | None, no_verify: bool, spec: Preprocess | None = None
-) -> Model:
+def load(model: str, params: str | None, no_verify: bool, spec: Preprocess | None = None) -> Model:
     """Loads the model that a command names."""
     import xgraph
 
@@ -141,4 +139,6 @@ def check_writable(folder: Path) -> None:
 
     existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise XGraphError(f"{folder} cannot be written: {existing} is no folder that can be written to; choose another with -o")
+        raise XGraphError(
+            f"{folder} cannot be written: {existing} is no folder that can be written to; choose another with -o"
+        )

@@ -18,7 +18,13 @@ from xgraph.plan import OF
 @click.option("-t", "--target", metavar="T", help="As in explain; default: the predicted class.")
 @click.option("--of", type=click.Choice(OF), default="logit", show_default=True)
 @click.option("-b", "--batch", type=click.IntRange(1), default=8, show_default=True, metavar="N")
-@click.option("-d", "--device", type=click.Choice(["auto", "cpu", "openvino", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "-d",
+    "--device",
+    type=click.Choice(["auto", "cpu", "openvino", "cuda"]),
+    default="auto",
+    show_default=True,
+)
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(1), metavar="K")
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="Timed runs of each.")

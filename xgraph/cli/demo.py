@@ -44,4 +44,6 @@ def demo(output: str) -> None:
         write_run(model, entries, attributions, folder)
     for picture, entry in zip(pictures, entries, strict=True):
         click.echo(f"{picture.path.stem:<10} predicted {entry['results'][0]['label']:<10} {folder / entry['gallery']}")
-    click.echo(f"pictures, raw values (.npz) and run.json are in {folder}; next: xgraph explain MODEL IMAGE --method grad_cam")
+    click.echo(
+        f"pictures, raw values (.npz) and run.json are in {folder}; next: xgraph explain MODEL IMAGE --method grad_cam"
+    )

@@ -88,5 +88,10 @@ def _cpu_features() -> list[str]:
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return []
-    flags = {flag for line in info.read_text().splitlines() if line.startswith(("flags", "Features")) for flag in line.split()}
+    flags = {
+        flag
+        for line in info.read_text().splitlines()
+        if line.startswith(("flags", "Features"))
+        for flag in line.split()
+    }
     return [flag for flag in _CPU_FLAGS if flag in flags]

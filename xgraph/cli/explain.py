@@ -41,7 +41,13 @@ _TOGETHER = 256
     help="Class number, label, 3,7,7 (one per row), top:K, contrast:A,B, pixel:C,Y,X, box:I,C. Default: the predicted class.",
 )
 @click.option("--of", type=click.Choice(OF), default="logit", show_default=True, help="What is explained.")
-@click.option("-d", "--device", type=click.Choice(["auto", "cpu", "openvino", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "-d",
+    "--device",
+    type=click.Choice(["auto", "cpu", "openvino", "cuda"]),
+    default="auto",
+    show_default=True,
+)
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("-b", "--batch", type=click.IntRange(1), metavar="N", help="Samples at once; default: from free memory.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random draws.")
@@ -118,7 +124,9 @@ def explain(
         return
     for entry in entries:
         for result in entry["results"]:
-            click.echo(f"{entry['input']}\t{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}")
+            click.echo(
+                f"{entry['input']}\t{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}"
+            )
     click.echo(f"{len(entries)} sample{'s' * (len(entries) != 1)} explained, files in {folder}")
 
 

@@ -23,7 +23,7 @@ def distribute(parameters: Mapping[str, Any], methods: Iterable[str]) -> dict[st
     known = {key for name in chosen for key in table[name].parameters}
     for key in parameters:
         if key not in known:
-            raise MethodError(f"no parameter '{key}' in {', '.join(chosen)}{nearest(key, known)} (`xgraph methods NAME`)")
-    return {
-        name: {key: value for key, value in parameters.items() if key in table[name].parameters} for name in chosen
-    }
+            raise MethodError(
+                f"no parameter '{key}' in {', '.join(chosen)}{nearest(key, known)} (`xgraph methods NAME`)"
+            )
+    return {name: {key: value for key, value in parameters.items() if key in table[name].parameters} for name in chosen}

@@ -37,11 +37,18 @@ def write_source(source: Source, attributions: Sequence[Attribution], folder: Pa
     return entries
 
 
-def write_run(model: Model, entries: list[dict[str, Any]], attributions: Sequence[Attribution], folder: Path) -> dict[str, Any]:
+def write_run(
+    model: Model, entries: list[dict[str, Any]], attributions: Sequence[Attribution], folder: Path
+) -> dict[str, Any]:
     """Writes ``run.json`` and returns its content."""
     document = {
         "xgraph": __version__,
-        "model": {"path": str(model.path), "digest": model.digest, "source": model.source, "opset": model.opset},
+        "model": {
+            "path": str(model.path),
+            "digest": model.digest,
+            "source": model.source,
+            "opset": model.opset,
+        },
         "methods": [
             {
                 "method": attribution.method,
@@ -84,9 +91,7 @@ def _write_row(source: Source, attribution: Attribution, stem: str, folder: Path
     }
 
 
-def _write_gallery(
-    source: Source, attributions: Sequence[Attribution], row: int, stem: str, folder: Path
-) -> str:
+def _write_gallery(source: Source, attributions: Sequence[Attribution], row: int, stem: str, folder: Path) -> str:
     from xgraph.render import gallery, save_png
 
     return save_png(gallery(attributions, row, source.picture), folder / f"{stem}_gallery.png").name

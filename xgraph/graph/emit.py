@@ -118,6 +118,11 @@ class Emit:
             raise GraphError(f"the dtype of '{like.name}' is not known")
         return self.constant(np.asarray(number, like.dtype.numpy()))
 
+    def cast(self, value: Value, dtype: np.dtype) -> Value:
+        """Emits a Cast to a NumPy dtype."""
+        cast: Value = self.Cast(value, to=int(ir.DataType.from_numpy(dtype)))
+        return cast
+
     @contextmanager
     def derived_from(self, node: ir.Node) -> Iterator[None]:
         """Stamps what is emitted inside with the forward node that caused it."""

@@ -42,7 +42,5 @@ def detach_weights(model: ir.Model) -> tuple[bytes, dict[str, np.ndarray]]:
         if tensor is None or tensor.nbytes < INLINE_BYTES:
             continue
         weights[name] = np.ascontiguousarray(tensor.numpy())
-        value.const_value = ir.ExternalTensor(
-            "weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
-        )
+        value.const_value = ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name)
     return ir.to_proto(light).SerializeToString(), weights

@@ -43,7 +43,9 @@ def opset(model: ir.Model) -> int:
     """
     version = model.opset_imports.get("")
     if version is None:
-        raise GraphError("the model imports no default operator set (domain 'ai.onnx'), so its operators have no meaning")
+        raise GraphError(
+            "the model imports no default operator set (domain 'ai.onnx'), so its operators have no meaning"
+        )
     return version
 
 

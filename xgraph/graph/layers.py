@@ -125,7 +125,9 @@ def resolve(model: ir.Model, found: Sequence[Layer], name: str) -> str:
     if inside:
         return inside[-1].value
     known = [layer.name for layer in found]
-    raise LayerError(f"the model has no layer '{name}'{nearest(name, known)} (`xgraph inspect --layers` lists {len(known)})")
+    raise LayerError(
+        f"the model has no layer '{name}'{nearest(name, known)} (`xgraph inspect --layers` lists {len(known)})"
+    )
 
 
 def scope_of(node: ir.Node) -> str:
@@ -313,7 +315,9 @@ def _is_attention(node: ir.Node) -> bool:
             return not any(i is not None and i.is_initializer() for i in step.inputs)
         if step.op_type not in ("Mul", "Div", "Add", "Sub", "Where", "Cast", "Reshape", "Clip", "Tanh"):
             return False
-        candidates = [i for i in step.inputs if i is not None and is_float(i) and dims(i) is not None and not i.is_initializer()]
+        candidates = [
+            i for i in step.inputs if i is not None and is_float(i) and dims(i) is not None and not i.is_initializer()
+        ]
         value = max(candidates, key=lambda i: len(dims(i) or ()), default=None)
     return False
 

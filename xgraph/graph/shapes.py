@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
-from xgraph.errors import ShapeUnknownError
+from xgraph.errors import GraphError, ShapeUnknownError
 
 Dim = int | str | None
 """A static size, the name of a dynamic one, or None where nothing is known."""
@@ -67,3 +68,14 @@ def same(a: ir.Value, b: ir.Value) -> bool:
 def is_float(value: ir.Value) -> bool:
     """Tells whether the value can carry a gradient."""
     return value.dtype is not None and value.dtype.is_floating_point()
+
+
+def dtype_of(value: ir.Value) -> np.dtype:
+    """Returns the NumPy dtype of ``value``.
+
+    Raises:
+        GraphError: It is not known.
+    """
+    if value.dtype is None:
+        raise GraphError(f"the dtype of '{value.name}' is not known")
+    return np.dtype(value.dtype.numpy())

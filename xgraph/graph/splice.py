@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -18,7 +19,7 @@ def values_by_name(model: ir.Model) -> dict[str, ir.Value]:
     return {name: value for name, value in values.items() if name}
 
 
-def add_input(model: ir.Model, name: str, dtype: ir.DataType, shape: Sequence[int | str | None]) -> ir.Value:
+def add_input(model: ir.Model, name: str, dtype: type[np.generic], shape: Sequence[int | str | None]) -> ir.Value:
     """Adds a graph input and returns it.
 
     Raises:
@@ -26,7 +27,7 @@ def add_input(model: ir.Model, name: str, dtype: ir.DataType, shape: Sequence[in
     """
     if name in values_by_name(model) or name in model.graph.initializers:
         raise GraphError(f"the model has a value named '{name}', which xgraph needs for itself; rename it")
-    value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+    value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype))))
     model.graph.inputs.append(value)
     return value
 

@@ -59,7 +59,7 @@ def pull(
     """
     path = find_path(nodes, lookup, seeds, wrt)
     arrived: dict[ir.Value, list[ir.Value]] = {value: [seed] for value, seed in seeds.items()}
-    wanted = {value: None for value in wrt}
+    wanted = dict.fromkeys(wrt)
     results: dict[ir.Value, ir.Value | None] = dict(wanted)
     for node, entry, wants in reversed(path):
         incoming = [_total(b, arrived.pop(value, [])) for value in node.outputs]

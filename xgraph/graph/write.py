@@ -98,5 +98,5 @@ def read_artifact(path: Path, identity: str) -> Artifact:
 def _mapped(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
     place: Mapping[str, str] = {entry.key: entry.value for entry in tensor.external_data}
     file = folder / Path(place["location"]).name
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)  # noqa: TID251
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     return np.memmap(file, dtype, "r", int(place["offset"]), tuple(tensor.dims))

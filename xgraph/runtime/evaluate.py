@@ -11,9 +11,7 @@ from xgraph.runtime.providers import Provider
 from xgraph.runtime.session import Session
 
 
-def evaluate(
-    model: bytes, weights: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
-) -> Sequence[np.ndarray]:
+def evaluate(model: bytes, weights: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
     """Returns the outputs of a serialized model in order, run once on the CPU provider."""
     artifact = Artifact(model, weights, sample_bytes=1, digest="")
     session = Session(artifact, Provider("cpu"), threads=None, batch=None)

@@ -23,7 +23,9 @@ def onnxruntime() -> Any:
             'pip install "xgraph[cuda]" (NVIDIA GPU)'
         ) from error
     if not hasattr(ort, "InferenceSession"):
-        raise ProviderError("the installed onnxruntime is broken (two variants installed over each other?); reinstall one")
+        raise ProviderError(
+            "the installed onnxruntime is broken (two variants installed over each other?); reinstall one"
+        )
     # Warnings of the engine are about its own optimiser; what matters reaches the user as an exception.
     ort.set_default_logger_severity(3)
     return ort

@@ -55,7 +55,9 @@ def choose(device: str = "auto", precision: str = "fp32") -> Provider:
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
     if device == "cuda" and "CUDAExecutionProvider" not in available:
-        raise ProviderError('device cuda: this onnxruntime has no CUDA provider; pip install "xgraph[cuda]" instead of [cpu]')
+        raise ProviderError(
+            'device cuda: this onnxruntime has no CUDA provider; pip install "xgraph[cuda]" instead of [cpu]'
+        )
     if device == "openvino":
         _openvino_device()
     if precision == "bf16" and device != "openvino":

@@ -37,7 +37,7 @@ def check(model: ir.Model) -> None:
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             proto.graph.input.append(
-                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))  # noqa: TID251
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             )
     kept = [t for t in proto.graph.initializer if t.data_location != onnx.TensorProto.EXTERNAL]
     del proto.graph.initializer[:]

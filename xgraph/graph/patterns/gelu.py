@@ -55,36 +55,14 @@ def match_gelu(node: ir.Node) -> Gelu | NearMiss | None:
 
 
 def _product(gate: ir.Value, x: ir.Value) -> ir.Value | None:
-    """The value ``0.5 x gate`` in any order of the three factors."""
+    """The value ``0.5 x gate`` with the three factors in any order."""
     frontier = [gate]
     for _ in range(2):
-        step: list[ir.Value] = []
+        frontier = [user.outputs[0] for value in frontier for user in users(value, "Mul", "Div")]
         for value in frontier:
-            for user in users(value, "Mul", "Div"):
-                result = user.outputs[0]
-                rest, number = factors(result)
-                if math.isclose(number, 0.5, rel_tol=1e-3) and sorted(map(id, rest)) == sorted((id(gate), id(x))):
-                    return result
-                step.append(result)
-        frontier = step
-    # x / 2 may be computed apart, or x itself be a product that ``factors`` took to pieces.
-    for value in (gate, *frontier):
-        for user in users(value, "Mul"):
-            for a, b in orders(user):
-                half = times_constant(b)
-                if a is gate and half is not None and half[0] is x and math.isclose(half[1], 0.5, rel_tol=1e-3):
-                    return user.outputs[0]
-    return _half_after(gate, x)
-
-
-def _half_after(gate: ir.Value, x: ir.Value) -> ir.Value | None:
-    for user in users(gate, "Mul"):
-        if not any(a is gate and b is x for a, b in orders(user)):
-            continue
-        for last in users(user.outputs[0], "Mul", "Div"):
-            scaled = times_constant(last.outputs[0])
-            if scaled is not None and math.isclose(scaled[1], 0.5, rel_tol=1e-3):
-                return last.outputs[0]
+            rest, number = factors(value, (gate, x))
+            if math.isclose(number, 0.5, rel_tol=1e-3) and sorted(map(id, rest)) == sorted((id(gate), id(x))):
+                return value
     return None
 
 
@@ -99,10 +77,7 @@ def _cubic_argument(value: ir.Value | None) -> ir.Value | None:
     for x, term in orders(add):
         if x is None or term is None:
             continue
-        cube = times_constant(term)
-        if cube is not None and math.isclose(cube[1], 0.044715, rel_tol=1e-2) and _is_cube(cube[0], x):
-            return x
-        rest, number = factors(term)
+        rest, number = factors(term, (x,))
         if math.isclose(number, 0.044715, rel_tol=1e-2) and (
             (len(rest) == 3 and all(r is x for r in rest)) or (len(rest) == 1 and _is_cube(rest[0], x))
         ):
@@ -112,7 +87,4 @@ def _cubic_argument(value: ir.Value | None) -> ir.Value | None:
 
 def _is_cube(value: ir.Value, x: ir.Value) -> bool:
     power = made_by(value, "Pow")
-    if power is not None:
-        return power.inputs[0] is x and is_number(power.inputs[1], 3.0)
-    rest, number = factors(value)
-    return number == 1.0 and len(rest) == 3 and all(r is x for r in rest)
+    return power is not None and power.inputs[0] is x and is_number(power.inputs[1], 3.0)

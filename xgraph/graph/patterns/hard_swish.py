@@ -59,7 +59,7 @@ def _from_clip(node: ir.Node) -> HardSwish | NearMiss | None:
     for _ in range(2):
         frontier = [user.outputs[0] for value in frontier for user in users(value, "Mul", "Div")]
         for value in frontier:
-            rest, number = factors(value)
+            rest, number = factors(value, (x, node.outputs[0]))
             if math.isclose(number, 1 / 6, rel_tol=1e-3) and {id(r) for r in rest} == {id(x), id(node.outputs[0])}:
                 return HardSwish(node, x, value)
     return NearMiss(node, "Clip(x + 3, 0, 6) is not multiplied by x / 6")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +72,14 @@ def times_constant(value: ir.Value | None) -> tuple[ir.Value, float] | None:
     return None
 
 
-def factors(value: ir.Value | None) -> tuple[list[ir.Value], float]:
-    """Returns the operands of a product of Mul and Div nodes: those that vary, and the constant factor."""
-    node = made_by(value, "Mul", "Div")
+def factors(value: ir.Value | None, atoms: Collection[ir.Value] = ()) -> tuple[list[ir.Value], float]:
+    """Returns the operands of a product of Mul and Div nodes: those that vary, and the constant factor.
+
+    ``atoms`` are never taken apart, even where they are products themselves.
+    """
     if value is None:
         return [], 1.0
+    node = None if any(value is atom for atom in atoms) else made_by(value, "Mul", "Div")
     if node is None:
         number = scalar(value)
         return ([value], 1.0) if number is None else ([], number)
@@ -84,8 +87,8 @@ def factors(value: ir.Value | None) -> tuple[list[ir.Value], float]:
         divisor = scalar(node.inputs[1])
         if not divisor:
             return [value], 1.0
-        rest, number = factors(node.inputs[0])
+        rest, number = factors(node.inputs[0], atoms)
         return rest, number / divisor
-    left, a = factors(node.inputs[0])
-    right, b = factors(node.inputs[1])
+    left, a = factors(node.inputs[0], atoms)
+    right, b = factors(node.inputs[1], atoms)
     return left + right, a * b

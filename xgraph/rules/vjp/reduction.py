@@ -13,6 +13,7 @@ from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import (
     const_ints,
     expand_like,
+    like,
     positive,
     refuse,
     reshape,
@@ -73,15 +74,17 @@ def reduce_prod(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 @vjp("ReduceLogSum")
 def reduce_log_sum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g exp(-y), repeated."""
-    share = b.Mul(_kept(b, s, g), b.Exp(b.Neg(_kept(b, s, s.y[0]))))
     _refuse_no_axes(s)
+    share = b.Mul(_kept(b, s, g), b.Exp(b.Neg(_kept(b, s, s.y[0]))))
     return _answer(s, expand_like(b, share, s.input(0)))
 
 
 @vjp("ReduceLogSumExp")
 def reduce_log_sum_exp(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g exp(x - y)."""
-    return _answer(s, b.Mul(_kept(b, s, g), b.Exp(b.Sub(s.input(0), _kept(b, s, s.y[0])))))
+    x = s.input(0)
+    share = b.Exp(b.Sub(x, _kept(b, s, s.y[0])))
+    return _answer(s, like(b.Mul(_kept(b, s, g), share), x))
 
 
 @vjp("ReduceL1")
