@@ -66,9 +66,7 @@ def _find(path: Path) -> tuple[Exporter, tuple[Path, ...]]:
 def _with_params(path: Path, params: Path) -> tuple[Exporter, tuple[Path, ...]]:
     exporter = _exporter(path.suffix.lower()) if path.is_file() else None
     if exporter is None or not exporter.recognises(path) or path.suffix.lower() == ".onnx":
-        raise ExportError(
-            f"{path} is no Paddle model file (.pdmodel or .json), so it has no parameter file {params}"
-        )
+        raise ExportError(f"{path} is no Paddle model file (.pdmodel or .json), so it has no parameter file {params}")
     if not params.is_file():
         raise ExportError(f"parameter file {params} does not exist")
     return exporter, (path, params)

@@ -125,9 +125,7 @@ class PaddleExporter:
                 errors="replace",
             )
         except subprocess.TimeoutExpired:
-            raise ExportError(
-                f"converting {model} took longer than {self.timeout:g} s and was stopped"
-            ) from None
+            raise ExportError(f"converting {model} took longer than {self.timeout:g} s and was stopped") from None
         log.debug("conversion of %s ended with %d:\n%s", model, done.returncode, done.stdout)
         if done.returncode or not (work / "result.json").is_file():
             stage = work / "stage"

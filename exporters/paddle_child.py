@@ -258,10 +258,7 @@ def candidate_feeds(
     for batch, (image, sequence) in itertools.product(batches, SIZES if resizable else SIZES[:1]):
         shapes = {name: _shape(shape, batch, image, sequence) for name, (shape, _) in declared.items()}
         random = np.random.Generator(np.random.Philox(SEED))
-        yield {
-            name: _feed(name, shapes, dtype, tables.get(name, 0), random)
-            for name, (_, dtype) in declared.items()
-        }
+        yield {name: _feed(name, shapes, dtype, tables.get(name, 0), random) for name, (_, dtype) in declared.items()}
         if not dynamic:
             return
 

@@ -58,9 +58,7 @@ def _words(output: str) -> str:
     if not said:
         raised = [match["words"] for match in map(RAISED.match, lines) if match]
         # Paddle repeats a crash and a stack of "user code" as errors of their own; neither says anything.
-        raised = [
-            words for words in raised if "by the operating system" not in words and words != "In user code:"
-        ]
+        raised = [words for words in raised if "by the operating system" not in words and words != "In user code:"]
         said = PREAMBLE.sub("", raised[-1]) if raised else ""
     said = " ".join(said.split()).rstrip(".")
     return said if len(said) <= LONGEST else said[: LONGEST - 3] + "..."

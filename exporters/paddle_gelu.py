@@ -59,17 +59,13 @@ def _chain(producer: Mapping[str, onnx.NodeProto], output: str) -> list[onnx.Nod
     for kind, follow in CHAIN:
         node = producer.get(value)
         if node is None or node.op_type != kind:
-            raise ExportError(
-                f"GELU '{output}' has a form that was not expected from this paddle2onnx: no {kind}"
-            )
+            raise ExportError(f"GELU '{output}' has a form that was not expected from this paddle2onnx: no {kind}")
         chain.append(node)
         value = node.input[follow]
     return chain
 
 
-def _tanh_argument(
-    division: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]
-) -> Iterator[onnx.NodeProto]:
+def _tanh_argument(division: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Yields the nodes that compute ``x (a + b x^2)`` under the name that ``x / sqrt 2`` had."""
     x, result = division.input[0], division.output[0]
     dtype = numpy_helper.to_array(producer[division.input[1]].attribute[0].t).dtype

@@ -81,9 +81,7 @@ def _layers(program: Program) -> dict[str, str]:
     return layers
 
 
-def _by_parameter(
-    op: Op, weights: Mapping[int, str], producer: Mapping[int, Op], layers: Mapping[str, str]
-) -> str:
+def _by_parameter(op: Op, weights: Mapping[int, str], producer: Mapping[int, Op], layers: Mapping[str, str]) -> str:
     """Returns the layer whose weight the operator takes, or whose bias it adds to that layer's own result."""
     named = (PARAMETER.fullmatch(weights[value]) for value in op.inputs if value in weights)
     candidates = {match["layer"] for match in named if match}

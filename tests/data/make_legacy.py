@@ -37,9 +37,7 @@ def main():
         paddle.jit.save(model, str(folder / name), input_spec=specs)
         (folder / f"{name}.pdiparams.info").unlink(missing_ok=True)
         forget_call_stacks(folder / f"{name}.pdmodel")
-        np.savez_compressed(
-            folder / f"{name}.npz", **data, outputs=outputs, logits=logits, target=target, **gradients
-        )
+        np.savez_compressed(folder / f"{name}.npz", **data, outputs=outputs, logits=logits, target=target, **gradients)
         size = np.abs(logits).max()
         print(f"{name}: logits up to {size:.2f}, gradient off by {worst:.1e} of its directional derivatives")
 

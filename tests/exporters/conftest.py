@@ -36,9 +36,7 @@ def pir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(
-    pir: Path, legacy: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], Exported]:
+def exported(pir: Path, legacy: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Exported]:
     """Exports ``(format, model)`` the first time it is asked for."""
     done: dict[tuple[str, str], Exported] = {}
 

@@ -35,9 +35,7 @@ def names(files: tuple[Path, ...]) -> list[str]:
     ],
     ids=["json", "pdmodel", "prefix", "params", "folder"],
 )
-def test_every_path_to_a_paddle_model_finds_it_with_its_parameters(
-    tmp_path: Path, given: str, model: str
-) -> None:
+def test_every_path_to_a_paddle_model_finds_it_with_its_parameters(tmp_path: Path, given: str, model: str) -> None:
     write(tmp_path, "m.json", "m.pdmodel", "m.pdiparams")
     _, files = find(tmp_path / given)
     assert names(files) == [model, "m.pdiparams"]

@@ -54,9 +54,7 @@ def test_gelu_keeps_its_tanh_form(exported: Export, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_legacy_models_compute_what_their_own_paddle_computed(
-    exported: Export, legacy: Path, name: str
-) -> None:
+def test_legacy_models_compute_what_their_own_paddle_computed(exported: Export, legacy: Path, name: str) -> None:
     result = exported("legacy", name)
     with np.load(legacy / name / f"{name}.npz") as stored:
         feeds = {key: stored[key] for key in result.inputs}
@@ -159,9 +157,7 @@ def test_scopes_name_computed_values_without_stray_slashes(exported: Export, kin
 
 @pytest.mark.parametrize("kind", ["pir", "legacy"])
 @pytest.mark.parametrize("name", ["vit", "bert", "lstm", "double"])
-def test_an_output_carries_the_name_of_the_layer_it_comes_from(
-    exported: Export, kind: str, name: str
-) -> None:
+def test_an_output_carries_the_name_of_the_layer_it_comes_from(exported: Export, kind: str, name: str) -> None:
     layer = exported(kind, name).scopes["fetch_name_0"]
     assert layer.startswith({"pir": "Linear", "legacy": "linear_"}[kind])
 

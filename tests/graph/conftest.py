@@ -39,7 +39,9 @@ def run() -> Callable[[ir.Model, Mapping[str, np.ndarray]], Sequence[np.ndarray]
 def parse() -> Callable[..., ir.Model]:
     """Builds a model from ONNX's text syntax: ``graph`` without the header, and weights by name."""
 
-    def build(text: str, *, opset: int = 18, weights: Mapping[str, np.ndarray] | None = None, domains: str = "") -> ir.Model:
+    def build(
+        text: str, *, opset: int = 18, weights: Mapping[str, np.ndarray] | None = None, domains: str = ""
+    ) -> ir.Model:
         header = f'<ir_version: 8, opset_import: ["" : {opset}{domains}]>\n'
         proto = onnx.parser.parse_model(header + text)
         for name, array in (weights or {}).items():

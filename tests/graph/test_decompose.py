@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (models are written as text)
 """Composite operators against ONNX Runtime's own kernels, or a literal formula where it has none."""
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ CASES = {
 def model_of(case, parse):
     version, inputs, body, weights = CASES[case]
     kind = inputs.split("[")[0]
-    outputs = ", ".join(f"{kind} {name}" for name in ("y", "z", "u") if f"{name} =" in body or f"{name}," in body.split("=")[0])
+    outputs = ", ".join(
+        f"{kind} {name}" for name in ("y", "z", "u") if f"{name} =" in body or f"{name}," in body.split("=")[0]
+    )
     return parse(f"g ({inputs}) => ({outputs}) {{ {body} }}", opset=version, weights=weights)
 
 
@@ -94,7 +97,9 @@ def test_swish(parse, run):
 def test_a_row_without_any_key_gives_zero(parse, run):
     mask = np.ones((3, 4), bool)
     mask[1] = False
-    text = "g (float[1, 1, 3, 8] q, float[1, 1, 4, 8] k, float[1, 1, 4, 8] v) => (float y) { y = Attention(q, k, v, m) }"
+    text = (
+        "g (float[1, 1, 3, 8] q, float[1, 1, 4, 8] k, float[1, 1, 4, 8] v) => (float y) { y = Attention(q, k, v, m) }"
+    )
     result = normalise(parse(text, opset=23, weights={"m": mask}))
     feeds = {"q": array(1, 1, 3, 8), "k": array(1, 1, 4, 8), "v": array(1, 1, 4, 8)}
     (y,) = run(result, feeds)
@@ -105,7 +110,13 @@ def test_a_row_without_any_key_gives_zero(parse, run):
 def test_causal_attention_with_a_past_is_aligned_to_the_last_key(parse, run):
     text = """g (float[1, 1, 2, 4] q, float[1, 1, 2, 4] k, float[1, 1, 2, 4] v, float[1, 1, 3, 4] pk, float[1, 1, 3, 4] pv)
         => (float y) { y = Attention<is_causal = 1>(q, k, v, , pk, pv) }"""
-    feeds = {"q": array(1, 1, 2, 4), "k": array(1, 1, 2, 4), "v": array(1, 1, 2, 4), "pk": array(1, 1, 3, 4), "pv": array(1, 1, 3, 4)}
+    feeds = {
+        "q": array(1, 1, 2, 4),
+        "k": array(1, 1, 2, 4),
+        "v": array(1, 1, 2, 4),
+        "pk": array(1, 1, 3, 4),
+        "pv": array(1, 1, 3, 4),
+    }
     (y,) = run(normalise(parse(text, opset=23)), feeds)
     keys, values = np.concatenate([feeds["pk"], feeds["k"]], 2), np.concatenate([feeds["pv"], feeds["v"]], 2)
     scores = feeds["q"] @ keys.swapaxes(2, 3) / 2

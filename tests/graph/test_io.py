@@ -14,7 +14,9 @@ from xgraph.graph.io import opset, read
 
 @pytest.fixture
 def saved(tmp_path, parse):
-    model = parse("g (float[N, 40] x) => (float[N, 30] y) { y = MatMul(x, w) }", weights={"w": np.ones((40, 30), np.float32)})
+    model = parse(
+        "g (float[N, 40] x) => (float[N, 30] y) { y = MatMul(x, w) }", weights={"w": np.ones((40, 30), np.float32)}
+    )
     path = tmp_path / "model.onnx"
     ir.save(model, path, external_data="model.bin")
     return path

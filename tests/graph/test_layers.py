@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (models are written as text)
 """Layer names, roles, and what a name resolves to."""
 
 from __future__ import annotations
@@ -68,7 +69,15 @@ def test_roles(scoped):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("layer1", "e"), ("layer1.act", "e"), ("layer1/Add", "d"), ("head", "k"), ("head.fc", "k"), ("g", "g"), ("i", "i")],
+    [
+        ("layer1", "e"),
+        ("layer1.act", "e"),
+        ("layer1/Add", "d"),
+        ("head", "k"),
+        ("head.fc", "k"),
+        ("g", "g"),
+        ("i", "i"),
+    ],
 )
 def test_resolve(name, value, scoped):
     assert resolve(scoped, layers(scoped), name) == value

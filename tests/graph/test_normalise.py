@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (models are written as text)
 """Each pass: the operators before and after, and equal numbers."""
 
 from __future__ import annotations
@@ -118,6 +119,15 @@ CASES = {
             e = Expand(token, t) y = Concat<axis = 1>(e, x) }""",
         {"token": array(1, 1, 4)},
         ["Shape", "Concat", "Expand", "Concat"],
+    ),
+    "transposition in three dimensions": (
+        """g (float[N, 2, T, 4] x) => (float[N, 2, 4, T] y) {
+            s = Shape(x) lo = Constant<value = int64[1] {2}>() hi = Constant<value = int64[1] {4}>()
+            t = Slice(s, lo, hi) m1 = Constant<value = int64[1] {-1}>() c = Concat<axis = 0>(m1, t)
+            f = Reshape(x, c) p = Transpose<perm = [0, 2, 1]>(f)
+            i = Constant<value = int64[4] {0, 1, 3, 2}>() o = Gather(s, i) y = Reshape(p, o) }""",
+        {},
+        ["Transpose"],
     ),
     "constants fold": (
         """g (float[N, 4, 2, 2] x) => (float[N, 4, 2, 2] y) {

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (models are written as text)
 """Models of opset 7 to 17 compute the same at 18."""
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ WEIGHTS = {
 @pytest.mark.parametrize(("case", "version"), [(c, v) for c, (lo, hi, _) in CASES.items() for v in sorted({lo, hi})])
 def test_operators(case, version, parse, evaluator):
     text = f"g (float[N, 3, 6, 6] x) => (float y) {{ {CASES[case][2]} }}"
-    weights = {name: value for name, value in WEIGHTS.items() if name in text.replace(",", " ").replace(")", " ").replace("(", " ").split()}
+    weights = {
+        name: value
+        for name, value in WEIGHTS.items()
+        if name in text.replace(",", " ").replace(")", " ").replace("(", " ").split()
+    }
     result = normalise(parse(text, opset=version, weights=weights), evaluator=evaluator)
     assert opset(result) == 18
 

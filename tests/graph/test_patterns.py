@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (models are written as text)
 """Recognisers on hand-written graphs: every spelling, and near misses with their reason."""
 
 from __future__ import annotations
@@ -200,7 +201,9 @@ def test_computed_positions(parse):
 
 
 def test_picking_a_token_is_no_embedding(parse):
-    model = normalise(parse("g (float[N, 3, 4] x) => (float[N, 4] y) { y = Gather<axis = 1>(x, i) }", weights={"i": np.array(0)}))
+    model = normalise(
+        parse("g (float[N, 3, 4] x) => (float[N, 4] y) { y = Gather<axis = 1>(x, i) }", weights={"i": np.array(0)})
+    )
     assert find_embeddings(model) == ((), ())
 
 

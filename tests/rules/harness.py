@@ -172,9 +172,7 @@ def derive(case: Case, dtype: type, *, dynamic: bool, seeded: Sequence[int] | No
             kind = element if isinstance(x, Draw) else ir.DataType.from_numpy(_cast(x.array(1), dtype).dtype)
             fed.append(ir.Value(name=f"x{i}", shape=ir.Shape(shape), type=ir.TensorType(kind)))
             values.append(fed[-1])
-    graph = ir.Graph(
-        fed, [], nodes=[], initializers=constants, opset_imports={"": case.opset}, name=f"one_{case.op}"
-    )
+    graph = ir.Graph(fed, [], nodes=[], initializers=constants, opset_imports={"": case.opset}, name=f"one_{case.op}")
     model = ir.Model(graph, ir_version=IR_VERSION if case.opset < 23 else 11)
     b = Emit(model)
     known = inference.registry.get("", case.op, version=case.opset) is not None

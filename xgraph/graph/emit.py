@@ -6,6 +6,7 @@ where the model has them. Equal nodes over equal inputs are emitted once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -42,6 +43,7 @@ class Emit:
         self.source: str | None = None
         inference.registry.collect()
         self._context = inference.ShapeInferenceContext(dict(model.graph.opset_imports))
+        self._context.reserve_symbol_names(_symbols(self.graph))
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._emitted: dict[Any, tuple[Value, ...]] = {}
         self._taken = {value.name for node in self.graph for value in node.outputs}
@@ -170,6 +172,14 @@ def _schema(op: str, opset: int) -> onnx.defs.OpSchema:
         return onnx.defs.get_schema(op, opset, "")
     except onnx.defs.SchemaError as error:
         raise AttributeError(f"the standard has no operator '{op}' at opset {opset}") from error
+
+
+def _symbols(graph: ir.Graph) -> set[str]:
+    """Returns the names in the shapes of a graph, so that what inference invents is never taken for one of them."""
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    dims = [dim for value in values if value.shape is not None for dim in value.shape]
+    named = [dim.value for dim in dims if isinstance(dim, ir.SymbolicDim) and dim.value is not None]
+    return {name for dim in named for name in re.findall(r"[^\W\d]\w*", dim)}
 
 
 def _frozen(attributes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -39,8 +39,14 @@ def detach_weights(model: ir.Model) -> tuple[bytes, dict[str, np.ndarray]]:
     weights: dict[str, np.ndarray] = {}
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
-        if tensor is None or tensor.nbytes < INLINE_BYTES:
+        if tensor is None:
+            continue
+        if tensor.nbytes < INLINE_BYTES:
+            if isinstance(tensor, ir.ExternalTensor):
+                value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=name)
             continue
         weights[name] = np.ascontiguousarray(tensor.numpy())
-        value.const_value = ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name)
+        value.const_value = ir.ExternalTensor(
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+        )
     return ir.to_proto(light).SerializeToString(), weights

@@ -68,9 +68,9 @@ class Layer:
     shape: tuple[int | str, ...]
     dtype: str
     role: str | None
-    """``target layer`` (the default of CAM methods), ``cam candidate`` (the last one of its resolution), ``softmax``,
-    ``logits``, ``embedding``, ``attention probability``, ``residual add``, ``convolution``, ``linear``, ``norm``, ``activation``,
-    ``pooling``, ``recurrent``, ``concatenation``, or None."""
+    """``target layer`` (the default of CAM methods), ``cam candidate`` (the last one of its resolution), ``softmax``
+    (LogSoftmax too), ``sigmoid``, ``logits``, ``embedding``, ``attention probability``, ``residual add``,
+    ``convolution``, ``linear``, ``norm``, ``activation``, ``pooling``, ``recurrent``, ``concatenation``, or None."""
     scope: str
     """Path of the module that the node belongs to; empty where unknown."""
 
@@ -78,9 +78,10 @@ class Layer:
 def layers(model: ir.Model) -> tuple[Layer, ...]:
     """Returns the layers of a normalised model in graph order.
 
-    Listed are compute nodes on the float data path from an input (or an embedding) to an output. Moving nodes (Reshape,
-    Transpose, Slice ...) are listed only where they end a named module. Of the nodes of one module, the one that returns the
-    module's value bears the module's path; the others are called ``<path>/<Op>``, ``<path>/<Op>_1`` ...
+    Listed are compute nodes on the float data path from an input (or an embedding) to an output. Moving nodes
+    (Reshape, Transpose, Slice ...) are listed only where they end a named module. Of the nodes of one module, the one
+    that returns the module's value bears the module's path; the others are called ``<path>/<Op>``,
+    ``<path>/<Op>_1`` ...
     """
     path = _data_path(model)
     scopes = {node: scope_of(node) for node in path}
@@ -133,8 +134,8 @@ def resolve(model: ir.Model, found: Sequence[Layer], name: str) -> str:
 def scope_of(node: ir.Node) -> str:
     """Returns the module path that a node belongs to, or an empty string.
 
-    Sources, in order: what the exporter stamped, what torch's dynamo exporter wrote, and the node names of torch's older
-    exporter (``/layer4/layer4.1/conv2/Conv``).
+    Sources, in order: what the exporter stamped, what torch's dynamo exporter wrote, and the node names of torch's
+    older exporter (``/layer4/layer4.1/conv2/Conv``).
     """
     stamped = node.metadata_props.get(SCOPE)
     if stamped is not None:
@@ -256,10 +257,10 @@ def _roles(model: ir.Model, listed: Sequence[ir.Node]) -> dict[ir.Node, str]:
             roles[node] = roles.get(product, "linear")
         elif node.op_type == "Softmax" and _is_attention(node):
             roles[node] = "attention probability"
-        elif isinstance(match := match_linear(node), Linear):
+        elif isinstance(match_linear(node), Linear):
             roles[node] = "linear"
-        elif isinstance(match := match_layer_norm(node), LayerNorm):
-            _move_role(roles, node, match.output, "norm")
+        elif isinstance(norm := match_layer_norm(node), LayerNorm):
+            _move_role(roles, node, norm.output, "norm")
         else:
             for recognise in (match_gelu, match_silu, match_hard_swish):
                 if isinstance(match := recognise(node), Gelu | Silu | HardSwish):

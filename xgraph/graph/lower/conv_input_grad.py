@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from xgraph.graph.emit import Emit
+from xgraph.graph.lower.blocked import anchored
 from xgraph.graph.lower.polyphase import phases_pay, polyphase, zero_inserted
 from xgraph.graph.lower.spread import spread
 from xgraph.graph.lower.weights import flipped, kernel_of
@@ -27,7 +28,8 @@ def conv_input_grad(b: Emit, s: Site, profile: str) -> ir.Value:
             return _as_conv(b, g, weight, window, group)
         if window.sizes is not None and window.begins is not None:
             if all(k == 1 for k in window.kernel):
-                return zero_inserted(b, g, weight, window, group)
+                image = zero_inserted(b, g, weight, window, group)
+                return anchored(b, image) if profile == "cpu" else image
             if phases_pay(window):
                 return polyphase(b, g, weight, window, group)
     return spread(b, g, weight, shape, window, group)

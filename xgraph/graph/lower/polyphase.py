@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import onnx_ir as ir
 
 from xgraph.graph.emit import Emit
@@ -70,15 +71,13 @@ def zero_inserted(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group:
     if any(first) or any(end < o - 1 for end, o in zip(last, window.outputs, strict=True)):
         small = b.Slice(small, first, [end + 1 for end in last], list(range(2, 2 + spatial)))
     counts = [end - start + 1 for start, end in zip(first, last, strict=True)]
-    channels = need_static(small, slice(1, 2))[0]
-    split: list[int] = []
-    pads: list[int] = []
-    for count, t in zip(counts, window.strides, strict=True):
-        split += [count, 1]
-        pads += [0, t - 1]
-    widened = b.Pad(b.Reshape(small, [0, channels, *split]), [0, 0, *[0] * len(pads), 0, 0, *pads])
     full = [count * t for count, t in zip(counts, window.strides, strict=True)]
-    image = b.Reshape(widened, [0, channels, *full])
+    # Repeat each pixel, then keep the first of each repetition: both stay fast in every layout, Pad does not.
+    scales = np.array([1, 1, *window.strides], np.float32)
+    repeated = b.Resize(
+        small, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
+    image = b.Mul(repeated, _first_of_each(small, window.strides, full))
     before = [o * t - p for o, t, p in zip(first, window.strides, window.begins, strict=True)]
     after = [size - start - f for size, start, f in zip(window.sizes, before, full, strict=True)]
     if any(before) or any(a > 0 for a in after):
@@ -86,6 +85,14 @@ def zero_inserted(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group:
     return _cut(
         b, image, window.sizes, [p + max(f, f + a) for p, f, a in zip(before, full, after, strict=True)]
     )
+
+
+def _first_of_each(like: ir.Value, strides: tuple[int, ...], sizes: list[int]) -> np.ndarray:
+    """Returns a mask ``[1, 1, *sizes]`` with ones at the multiples of the strides."""
+    assert like.dtype is not None
+    mask = np.zeros((1, 1, *sizes), like.dtype.numpy())
+    mask[(..., *(slice(None, None, stride) for stride in strides))] = 1
+    return mask
 
 
 class _Axis:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from xgraph.graph.emit import Emit
+from xgraph.graph.lower.blocked import anchored, is_spread
 from xgraph.graph.site import Site
 
 _STEEP = 100
@@ -29,6 +30,8 @@ def step_mul(b: Emit, s: Site, profile: str) -> ir.Value:
             _steep(high, -1.0) if math.isfinite(high) else {},
         ]
         if all(step is not None for step in steps):
+            if is_spread(g):
+                g = anchored(b, g)
             for step in steps:
                 g = b.Mul(g, b.HardSigmoid(v, **step)) if step else g
             return g

@@ -20,6 +20,7 @@ from xgraph.graph.normalise.names import repair_names
 from xgraph.graph.normalise.opset import convert_opset
 from xgraph.graph.normalise.pads import resolve_auto_pad
 from xgraph.graph.normalise.reshape import fix_shape_arithmetic
+from xgraph.graph.normalise.transpose import merge_batched_transposes
 from xgraph.graph.normalise.unused import drop_initializer_inputs, remove_unused, remove_unused_domains, sort
 from xgraph.graph.normalise.verify import check, compare
 
@@ -69,6 +70,7 @@ def _simplify(model: ir.Model) -> None:
         changed = remove_identities(model)
         remove_unused(model)
         infer_shapes(model)
+        changed |= merge_batched_transposes(model)
         changed |= fix_shape_arithmetic(model)
         remove_unused(model)
         if not changed:

@@ -96,7 +96,7 @@ def _expanded_bytes(node: ir.Node) -> int | None:
     if node.op_type == "ConstantOfShape" and operands[0] is not None:
         return int(np.prod(operands[0].numpy().astype(np.float64))) * 8
     if node.op_type == "Expand" and operands[0] is not None and operands[1] is not None:
-        shape = np.broadcast_shapes(tuple(operands[0].shape), tuple(int(d) for d in operands[1].numpy()))
+        shape = np.broadcast_shapes(operands[0].shape.numpy(), tuple(int(d) for d in operands[1].numpy()))
         return int(np.prod(shape, dtype=np.float64)) * operands[0].dtype.itemsize  # type: ignore[return-value]
     if node.op_type == "Tile" and operands[0] is not None and operands[1] is not None:
         return int(operands[0].nbytes * np.prod(operands[1].numpy().astype(np.float64)))
@@ -109,7 +109,7 @@ def _expanded_bytes(node: ir.Node) -> int | None:
 
 def _evaluate(node: ir.Node, model: ir.Model) -> list[np.ndarray] | None:
     """The node's outputs, or None where the reference implementation does not have it at this opset."""
-    feeds = {i.name: i.const_value.numpy() for i in node.inputs if i is not None}  # type: ignore[union-attr]
+    feeds = {i.name or "": i.const_value.numpy() for i in node.inputs if i is not None}  # type: ignore[union-attr]
     if any(array.dtype.kind not in "biufc" for array in feeds.values()):
         return None  # strings, and ml_dtypes (bfloat16, float8) that NumPy's functions do not know
     version = min(opset(model), onnx.defs.onnx_opset_version())

@@ -56,10 +56,10 @@ def _passed_on(node: ir.Node) -> ir.Value | None:
 def _make_identity(node: ir.Node, source: ir.Value) -> bool:
     if source.producer() is not None and not source.is_graph_output():
         return False
-    fresh = ir.node("Identity", [source], outputs=[ir.Value(name=None)], name=node.name)
-    fresh.metadata_props.update(node.metadata_props)
     output = node.outputs[0]
-    fresh.outputs[0].shape, fresh.outputs[0].dtype = output.shape, output.dtype
+    result = ir.Value(name=None, shape=output.shape, type=output.type)
+    fresh = ir.node("Identity", [source], outputs=[result], name=node.name)
+    fresh.metadata_props.update(node.metadata_props)
     node.graph.insert_before(node, fresh)  # type: ignore[union-attr]
     output.replace_all_uses_with(fresh.outputs[0], replace_graph_outputs=True)
     node.graph.remove(node, safe=True)  # type: ignore[union-attr]
@@ -105,8 +105,8 @@ def _same_shape(node: ir.Node) -> bool:
 
 
 def _keeps_axes(node: ir.Node) -> bool:
-    perm = node.attributes.get_ints("perm", None)
-    return perm is not None and list(perm) == list(range(len(perm)))
+    perm = node.attributes.get_ints("perm", ())
+    return bool(perm) and list(perm) == list(range(len(perm)))
 
 
 def _takes_everything(node: ir.Node) -> bool:

@@ -33,7 +33,7 @@ def infer_shapes(model: ir.Model) -> None:
     for value in model.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None:
-            value.shape, value.dtype = ir.Shape(list(tensor.shape)), tensor.dtype
+            value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
     try:
         inference.infer_symbolic_shapes(model, warn_on_missing=False)
     except (inference.OpUsageError, inference.ShapeInferenceError) as error:
@@ -43,7 +43,7 @@ def infer_shapes(model: ir.Model) -> None:
             value.shape = shape
         elif any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
             value.shape = ir.Shape([_simplified(dim) for dim in value.shape])
-        if value.dtype is None:
+        if value.dtype is None and dtype is not None:
             value.dtype = dtype
 
 
@@ -79,4 +79,6 @@ def name_inner_dims(model: ir.Model) -> None:
 
 def unknown_ranks(model: ir.Model) -> tuple[str, ...]:
     """Returns the names of the values whose rank is not known."""
-    return tuple(o.name or "" for n in model.graph for o in n.outputs if o.shape is None and (o.uses() or o.is_graph_output()))
+    return tuple(
+        o.name or "" for n in model.graph for o in n.outputs if o.shape is None and (o.uses() or o.is_graph_output())
+    )

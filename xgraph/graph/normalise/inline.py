@@ -15,4 +15,4 @@ def inline_functions(model: ir.Model) -> None:
     if not model.functions:
         return
     common.InlinePass()(model)
-    common.RemoveUnusedFunctionsPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]

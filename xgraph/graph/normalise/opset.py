@@ -33,7 +33,9 @@ def convert_opset(model: ir.Model) -> ir.Model:
     if version >= CANONICAL:
         return model
     if version < OLDEST:
-        raise GraphError(f"the model is of opset {version}; {OLDEST} is the oldest that can be imported: export it again")
+        raise GraphError(
+            f"the model is of opset {version}; {OLDEST} is the oldest that can be imported: export it again"
+        )
     inputs = list(model.graph.inputs)
     weights = _weights_to_inputs(model)
     try:
@@ -66,16 +68,14 @@ def _weights_to_inputs(model: ir.Model) -> dict[str, ir.TensorProtocol]:
         if tensor is None or tensor.nbytes < INLINE_BYTES:
             continue
         weights[name] = tensor
-        value.shape, value.dtype = tensor.shape, tensor.dtype  # type: ignore[assignment]
+        value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
         value.const_value = None
         del model.graph.initializers[name]
         model.graph.inputs.append(value)
     return weights
 
 
-def _restore(
-    converted: ir.Model, model: ir.Model, inputs: int, weights: dict[str, ir.TensorProtocol]
-) -> None:
+def _restore(converted: ir.Model, model: ir.Model, inputs: int, weights: dict[str, ir.TensorProtocol]) -> None:
     graph = converted.graph
     for value in list(graph.inputs)[inputs:]:
         graph.inputs.remove(value)

@@ -40,8 +40,8 @@ def _pads(node: ir.Node, mode: str) -> list[int] | None:
     rank = len(kernel)
     if mode == "VALID" and "output_shape" not in node.attributes:
         return [0] * (2 * rank)
-    strides = list(node.attributes.get_ints("strides", None) or [1] * rank)
-    dilations = list(node.attributes.get_ints("dilations", None) or [1] * rank)
+    strides = list(node.attributes.get_ints("strides", ()) or [1] * rank)
+    dilations = list(node.attributes.get_ints("dilations", ()) or [1] * rank)
     spatial: Sequence[Dim] = known[2:] if known is not None else [None] * rank
     if node.op_type == "ConvTranspose":
         totals = _transposed_totals(node, kernel, strides, dilations, spatial)
@@ -60,8 +60,8 @@ def _pads(node: ir.Node, mode: str) -> list[int] | None:
 
 
 def _kernel(node: ir.Node) -> list[int] | None:
-    given = node.attributes.get_ints("kernel_shape", None)
-    if given is not None:
+    given = node.attributes.get_ints("kernel_shape", ())
+    if given:
         return list(given)
     weight = dims(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else None
     if weight is None or not all(isinstance(d, int) for d in weight[2:]):
@@ -82,13 +82,13 @@ def _transposed_totals(
     node: ir.Node, kernel: list[int], strides: list[int], dilations: list[int], spatial: Sequence[Dim]
 ) -> list[int | None]:
     rank = len(kernel)
-    extra = list(node.attributes.get_ints("output_padding", None) or [0] * rank)
-    wanted = node.attributes.get_ints("output_shape", None)
+    extra = list(node.attributes.get_ints("output_padding", ()) or [0] * rank)
+    wanted = node.attributes.get_ints("output_shape", ())
     totals: list[int | None] = []
     for i in range(rank):
         reach = (kernel[i] - 1) * dilations[i] + 1
         size = spatial[i]
-        if wanted is None:
+        if not wanted:
             # SAME: the output is stride times the input, whatever that is.
             totals.append(extra[i] + reach - strides[i])
         elif isinstance(size, int):

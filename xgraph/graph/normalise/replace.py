@@ -64,7 +64,9 @@ def to_initializer(value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
         raise ValueError(f"'{value.name}' is not computed by a node")
     graph, name = node.graph, value.name
     value.name = None
-    constant = ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
+    constant = ir.Value(
+        name=name, const_value=tensor, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
+    )
     value.replace_all_uses_with(constant, replace_graph_outputs=True)
     _remove([node])
     graph.register_initializer(constant)  # type: ignore[union-attr]

@@ -69,9 +69,7 @@ def _fix_numbers(node: ir.Node, data: ShapeData) -> bool:
     return True
 
 
-def _fix_reshape(
-    node: ir.Node, model: ir.Model, data: ShapeData, sources: Mapping[str, tuple[ir.Value, int]]
-) -> bool:
+def _fix_reshape(node: ir.Node, model: ir.Model, data: ShapeData, sources: Mapping[str, tuple[ir.Value, int]]) -> bool:
     operand, target = node.inputs[0], node.inputs[1]
     if operand is None or target is None or _is_constant(target):
         return False
@@ -105,9 +103,7 @@ def _wanted_dims(node: ir.Node, data: ShapeData) -> tuple[Dim, ...] | None:
     )
 
 
-def _fix_target(
-    node: ir.Node, model: ir.Model, data: ShapeData, sources: Mapping[str, tuple[ir.Value, int]]
-) -> bool:
+def _fix_target(node: ir.Node, model: ir.Model, data: ShapeData, sources: Mapping[str, tuple[ir.Value, int]]) -> bool:
     slot = _TARGETS[node.op_type]
     target = node.inputs[slot]
     if target is None or _is_constant(target):

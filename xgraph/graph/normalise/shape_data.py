@@ -54,7 +54,10 @@ class ShapeData:
 
     def _derived(self, node: ir.Node) -> tuple[Entry, ...] | None:
         """Max, Min, Equal, Where and what merely passes contents on: what exporters compute shapes with."""
-        if node.op_type in ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape") and node.outputs[0].dtype is not None:
+        if (
+            node.op_type in ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape")
+            and node.outputs[0].dtype is not None
+        ):
             return self.of(node.inputs[0])
         if node.op_type == "Concat":
             parts = [self.of(i) for i in node.inputs]

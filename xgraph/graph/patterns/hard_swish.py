@@ -1,7 +1,7 @@
 """Hard-swish: ``x max(0, min(1, x/6 + 1/2))``.
 
-The operator ``HardSwish``; ``Mul(x, HardSigmoid(x, alpha=1/6))`` in either order; ``x * Clip(x + 3, 0, 6) / 6`` with the
-division on any factor. The anchor is HardSwish, HardSigmoid or Clip.
+The operator ``HardSwish``; ``Mul(x, HardSigmoid(x, alpha=1/6))`` in either order; ``x * Clip(x + 3, 0, 6) / 6`` with
+the division on any factor. The anchor is HardSwish, HardSigmoid or Clip.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Softmax head: what turns logits into the probabilities that a classifier returns.
 
-``logits -> Softmax | LogSoftmax | Sigmoid -> (Identity | Cast | Reshape | Squeeze | Unsqueeze | Flatten)* -> output``. The
-axis of Softmax must be the class axis: the last of ``(N, C)`` and ``(N, T, C)``, or axis 1 of ``(N, C, ...)``. The anchor is the graph output.
+``logits -> Softmax | LogSoftmax | Sigmoid -> (Identity | Cast | Reshape | Squeeze | Unsqueeze | Flatten)* ->
+output``. The axis of Softmax must be the class axis: the last of ``(N, C)`` and ``(N, T, C)``, or axis 1 of ``(N, C,
+...)``. The anchor is the graph output.
 """
 
 from __future__ import annotations

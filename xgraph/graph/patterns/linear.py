@@ -47,8 +47,10 @@ def match_linear(node: ir.Node) -> Linear | NearMiss | None:
         if bias is not None and not bias.is_initializer():
             return NearMiss(node, "its bias is computed")
         transposed = bool(node.attributes.get_int("transB", 0))
-        return Linear(node, x, weight, transposed, bias, output) if bias is not None else _with_bias(
-            node, x, weight, transposed
+        return (
+            Linear(node, x, weight, transposed, bias, output)
+            if bias is not None
+            else _with_bias(node, x, weight, transposed)
         )
     if weight.shape is None or len(weight.shape) != 2:
         return NearMiss(node, "its weight is not a matrix")

@@ -64,7 +64,7 @@ def times_constant(value: ir.Value | None) -> tuple[ir.Value, float] | None:
         return None
     if node.op_type == "Div":
         divisor = scalar(node.inputs[1])
-        return None if divisor in (None, 0.0) or node.inputs[0] is None else (node.inputs[0], 1 / divisor)  # type: ignore[operator]
+        return None if divisor in (None, 0.0) or node.inputs[0] is None else (node.inputs[0], 1 / divisor)
     for x, factor in orders(node):
         number = scalar(factor)
         if number is not None and x is not None:

@@ -1,7 +1,7 @@
 """Composite operators are taken apart into operators of opset 18, whose meaning is stable.
 
-One file per operator: its function takes ``(emit, site)`` and returns one value per output of the node. Rules, recognisers
-and checkers then need to know none of them, and an old onnx never sees them.
+One file per operator: its function takes ``(emit, site)`` and returns one value per output of the node. Rules,
+recognisers and checkers then need to know none of them, and an old onnx never sees them.
 """
 
 from __future__ import annotations

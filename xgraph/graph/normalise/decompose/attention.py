@@ -1,8 +1,8 @@
 """Attention (opset 23 and later): ``softmax(scale Q K^T [softcap] + mask) V`` per head.
 
-Emitted in the form that recognisers know: Mul(Q, scale) -> MatMul(K^T) -> Add(bias) -> Softmax -> MatMul(V). Boolean
-conditions (mask, causal, window, padding) become one bias of 0 and a large negative number, and what they exclude is set to zero
-after Softmax where a whole row may be excluded: finite numbers only, so gradients stay finite.
+Emitted in the form that recognisers know: Mul(Q, scale) -> MatMul(K^T) -> Add(bias) -> Softmax -> MatMul(V).
+Boolean conditions (mask, causal, window, padding) become one bias of 0 and a large negative number, and what they
+exclude is set to zero after Softmax where a whole row may be excluded: finite numbers only, so gradients stay finite.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _positions(b: Emit, value: Value, axis: int) -> Value:
 def _lowest(value: Value) -> float:
     """Half the most negative number: adding a score to it cannot overflow."""
     dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-    return float(ml_dtypes.finfo(dtype).min) / 2
+    return float(ml_dtypes.finfo(dtype).min) / 2  # type: ignore[no-untyped-call]
 
 
 def _dim(s: Site, value: Value, axis: int) -> int:

@@ -1,7 +1,7 @@
 """GroupNormalization: instance normalisation over groups of channels.
 
-``Reshape [0, groups, -1] -> InstanceNormalization -> Reshape back``, then scale and bias: one per group in opset 18, one
-per channel from 21 on.
+``Reshape [0, groups, -1] -> InstanceNormalization -> Reshape back``, then scale and bias: one per group in opset 18,
+one per channel from 21 on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """RotaryEmbedding (opset 23): pairs of features are turned by an angle that depends on the position.
 
-``(x1, x2) -> (cos x1 - sin x2, sin x1 + cos x2)`` on the first ``rotary_embedding_dim`` features of each head, where x1, x2
-are the two halves, or the even and the odd features when ``interleaved`` (Su et al. 2021, RoFormer, arXiv:2104.09864).
+``(x1, x2) -> (cos x1 - sin x2, sin x1 + cos x2)`` on the first ``rotary_embedding_dim`` features of each head,
+where x1, x2 are the two halves, or the even and the odd features when ``interleaved`` (Su et al. 2021, RoFormer,
+arXiv:2104.09864).
 """
 
 from __future__ import annotations
@@ -46,6 +47,6 @@ def _turn(b: Emit, x: Value, cos: Value, sin: Value, size: int, *, interleaved: 
     real = b.Sub(b.Mul(cos, first), b.Mul(sin, second))
     imaginary = b.Add(b.Mul(sin, first), b.Mul(cos, second))
     if not interleaved:
-        return b.Concat(real, imaginary, axis=3)
+        return b.Concat(real, imaginary, axis=3)  # type: ignore[no-any-return]
     pairs = b.Concat(b.Unsqueeze(real, [4]), b.Unsqueeze(imaginary, [4]), axis=4)
-    return b.Reshape(pairs, [0, 0, 0, size])
+    return b.Reshape(pairs, [0, 0, 0, size])  # type: ignore[no-any-return]
