@@ -77,8 +77,10 @@ def describe(
     compiled: tuple[Compiled, ...] = (),
 ) -> Model:
     """Returns the Model of a normalised graph: what it offers is found here, once."""
-    embeddings = [found for found in find_embeddings(graph)[0] if found.input is not None]
-    words = {found.input.name for found in embeddings if found.kind == "word"}
+    embeddings = {
+        found.input.name or "": found for found in reversed(find_embeddings(graph)[0]) if found.input is not None
+    }
+    words = {name for name, found in embeddings.items() if found.kind == "word"}
     inputs, outputs = ports(graph, words, order)
     fixed = inputs[0].shape[0] if inputs[0].shape else None
     found = layers(graph)
@@ -91,8 +93,8 @@ def describe(
         outputs=outputs,
         layers=found,
         attention=tuple(layer for layer in found if layer.role == "attention probability"),
-        heads={head.output.name: head for head in find_heads(graph)},
-        embeddings={found.input.name: found.output.name for found in reversed(embeddings)},
+        heads={head.output.name or "": head for head in find_heads(graph)},
+        embeddings={name: found.output.name or "" for name, found in embeddings.items()},
         opset=opset(graph),
         batch=fixed if isinstance(fixed, int) else None,
         preprocess=preprocess,
@@ -169,7 +171,7 @@ def _write_cached(kept: Path, exported: Exported) -> None:
             count = len(exported.check.outputs)
             arrays = {f"feed:{name}": array for name, array in exported.check.feeds.items()}
             arrays.update({f"output:{i}": array for i, array in enumerate(exported.check.outputs)})
-            np.savez(draft / "check.npz", **arrays)
+            np.savez(draft / "check.npz", **arrays)  # type: ignore[arg-type]
         data = {
             "source": exported.source,
             "inputs": list(exported.inputs),
@@ -196,8 +198,9 @@ def _digest(files: tuple[Path, ...]) -> str:
 def _stamp_scopes(model: Graph, scopes: Mapping[str, str]) -> None:
     for node in model.graph:
         for value in node.outputs:
-            if value.name in scopes:
-                node.metadata_props[SCOPE] = scopes[value.name]
+            scope = scopes.get(value.name or "")
+            if scope:
+                node.metadata_props[SCOPE] = scope
 
 
 def _compare(graph: Graph, check: Check, path: Path) -> None:

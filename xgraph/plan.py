@@ -101,8 +101,9 @@ class Batch:
 class Sampler(Protocol):
     """Where model inputs come from. A draw depends on (seed, row, draw) and on nothing else."""
 
-    draws: int
-    """Draws per sample row."""
+    @property
+    def draws(self) -> int:
+        """Draws per sample row."""
 
     def batch(self, inputs: Feeds, rows: np.ndarray, draws: np.ndarray) -> Batch:
         """Returns the feeds of the pairs ``zip(rows, draws)``."""

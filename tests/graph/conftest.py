@@ -9,13 +9,24 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from xgraph.errors import GraphError
 from xgraph.graph.evaluator import Evaluator, detach_weights
+
+_FAILURES = (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented, state.InvalidGraph)
 
 
 def run_session(
     model: bytes, weights: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]
 ) -> Sequence[np.ndarray]:
+    try:
+        return _run(model, weights, feeds)
+    except _FAILURES as error:
+        raise GraphError(" ".join(str(error).split())) from error
+
+
+def _run(model: bytes, weights: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if weights:

@@ -293,6 +293,39 @@ def test_a_wrong_rewrite_is_caught(parse):
         normalise(model, evaluator=lambda model, weights, feeds: next(answers))
 
 
+def test_normalising_twice_changes_nothing(parse):
+    text, weights, _ = CASES["class token"]
+    once = normalise(parse(text, weights=weights))
+    twice = normalise(once)
+    assert ops(once) == ops(twice)
+    assert [n.name for n in once.graph] == [n.name for n in twice.graph]
+
+
+def test_other_domains_are_left_alone(parse, evaluator):
+    text = """g (float[N, 4] x) => (float[N, 4] y) { a = com.microsoft.QuickGelu(x) b = Identity(a) y = Relu(b) }"""
+    result = normalise(parse(text, domains=', "com.microsoft": 1, "ai.onnx.ml": 3'), evaluator=evaluator)
+    assert ops(result) == ["QuickGelu", "Relu"]
+    assert dict(result.opset_imports) == {"": 18, "com.microsoft": 1}
+
+
+def test_half_precision_is_compared_coarsely(parse, evaluator):
+    text = "g (float16[N, 4] x) => (float16[N, 4] y) { a = Softmax(x) b = Exp(a) y = Sigmoid(b) }"
+    assert ops(normalise(parse(text, opset=12), evaluator=evaluator)) == ["Softmax", "Exp", "Sigmoid"]
+
+
+def test_a_size_that_works_is_found(parse, evaluator):
+    text = """g (float[N, T] x) => (float y) { s = Constant<value = int64[3] {-1, 4, 4}>() a = Reshape(x, s) y = Relu(a) }"""
+    normalise(
+        parse(text.replace("float[N, T] x", "int64[N, T] x").replace("Relu(a)", "Cast<to = 1>(a)")), evaluator=evaluator
+    )
+
+
+def test_a_model_that_runs_at_no_size_is_refused(parse, evaluator):
+    text = "g (int64[N, T] x) => (int64 y) { s = Constant<value = int64[2] {-1, 7}>() y = Reshape(x, s) }"
+    with pytest.raises(GraphError, match=r"does not run on random inputs of the shapes \[\[2, 8\]\], \[\[2, 16\]\]"):
+        normalise(parse(text), evaluator=evaluator)
+
+
 def test_random_feeds_stay_within_the_table(parse):
     model = normalise(
         parse(

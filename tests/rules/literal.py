@@ -4,14 +4,15 @@ What is wrong with each of them, in onnx 1.17: Mean adds in place and so cannot 
 mix up groups, ``auto_pad`` or ``output_shape``; MaxPool gives wrong values for some kernels that are not square;
 LRN's window ends one channel early; LpNormalization adds up x, not |x|; GatherElements and ScatterElements want
 more of the index's shape than the standard does; GlobalMaxPool knows images only; GroupNormalization wants a scale
-per group at every opset; GlobalLpPool is missing.
+per group at every opset; GlobalLpPool is missing. Erf is
+computed in float32 by newer ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from math import ceil
+from math import ceil, erf
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ class Mean(OpRun):
 
     def _run(self, *xs: Array) -> tuple[Array]:
         return (sum(np.broadcast_arrays(*xs)) / xs[0].dtype.type(len(xs)),)
+
+
+class Erf(OpRun):
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (np.vectorize(erf, otypes=[x.dtype])(x),)
 
 
 class GlobalLpPool(OpRun):
@@ -266,6 +274,7 @@ def _places(x: Array, index: Array, axis: int) -> tuple[Any, ...]:
 LITERAL = [
     Conv,
     ConvTranspose,
+    Erf,
     GatherElements,
     GlobalLpPool,
     GlobalMaxPool,

@@ -236,6 +236,11 @@ POOLING = [
     case("LpPool", IMAGE, kernel_shape=[3, 3], pads=[1, 1, 1, 1], p=1),
 ]
 
+GROUPS_AT_18 = [case("GroupNormalization", IMAGE, positive(2), normal(2), num_groups=2)]
+if onnx.defs.get_schema("GroupNormalization", 18).deprecated:
+    # Newer checkers refuse it.
+    GROUPS_AT_18 = []
+
 NORMALISATION = [
     case("BatchNormalization", IMAGE, positive(4), normal(4), normal(4), positive(4)),
     case("BatchNormalization", (N, 4), positive(4), normal(4), normal(4), positive(4), epsilon=0.1),
@@ -250,7 +255,7 @@ NORMALISATION = [
     ),
     case("InstanceNormalization", IMAGE, positive(4), normal(4)),
     case("InstanceNormalization", (N, 3, 7), normal(3), normal(3), epsilon=0.2),
-    case("GroupNormalization", IMAGE, positive(2), normal(2), num_groups=2),
+    *GROUPS_AT_18,
     case("GroupNormalization", IMAGE, positive(4), normal(4), num_groups=2, opset=21),
     case("LayerNormalization", X, positive(4)),
     case("LayerNormalization", X, positive(4), normal(4), epsilon=0.3),
@@ -378,6 +383,29 @@ INDEXING = [
     case("Range", drawn(low=0.1, high=0.2), Const(np.asarray(2.0)), drawn(low=0.34, high=0.36)),
 ]
 
+
+def recurrent(op: str, *rest: object, directions: int = 1, steps: int = 3, **attributes: object) -> object:
+    """A layer from 2 to 3 channels with a bias; ``rest`` are sequence_lens and the first states."""
+    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[op] * 3
+    weights = [normal(directions, gates, 2), normal(directions, gates, 3), normal(directions, 2 * gates)]
+    label = ",".join([f"{steps} steps", *[f"{k}={v}" for k, v in attributes.items()]]) + " states" * bool(rest)
+    attributes.setdefault("outputs", 3 if op == "LSTM" else 2)
+    return case(op, (steps, N, 2), *weights, *rest, label=label, hidden_size=3, **attributes)
+
+
+RECURRENT = [
+    *(recurrent(op, steps=steps) for op in ("RNN", "GRU", "LSTM") for steps in (1, 3)),
+    *(recurrent(op, direction="reverse") for op in ("RNN", "GRU", "LSTM")),
+    *(
+        recurrent(op, None, *[(2, N, 3)] * states, direction="bidirectional", directions=2)
+        for op, states in (("RNN", 1), ("GRU", 1), ("LSTM", 2))
+    ),
+    *(
+        recurrent("GRU", None, (2, N, 3), direction="bidirectional", directions=2, linear_before_reset=1, steps=k)
+        for k in (1, 4)
+    ),
+]
+
 RESAMPLING = [
     case("Resize", IMAGE, None, np.asarray([1, 1, 2, 2], np.float32), mode="nearest", label="nearest"),
     case(
@@ -407,6 +435,7 @@ CASES = [
         *REDUCTION,
         *MOVEMENT,
         *INDEXING,
+        *RECURRENT,
         *RESAMPLING,
     ]
     if row

@@ -54,4 +54,4 @@ def with_outputs(graph: bytes, names: Iterable[str]) -> bytes:
     for name in names:
         if name not in have:
             proto.graph.output.append(known.get(name) or onnx.ValueInfoProto(name=name))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())

@@ -50,19 +50,27 @@ class Emit:
         self._taken.update(self.graph.initializers, (value.name for value in self.graph.inputs))
         self._count = 0
 
-    def __getattr__(self, op: str) -> Callable[..., Any]:
+    def __getattr__(self, op: str) -> Callable[..., Value]:
         if op.startswith("_") or not op[:1].isupper():
             raise AttributeError(op)
-        schema = _schema(op, self.opset)
+        _schema(op, self.opset)
 
-        def emit(*operands: Operand, outputs: int = 1, **attributes: Attributes) -> Value | tuple[Value, ...]:
-            unknown = set(attributes) - set(schema.attributes)
-            if unknown or len(operands) > schema.max_input:
-                raise GraphError(f"{op} (opset {self.opset}) has no {sorted(unknown) or 'such inputs'}")
-            values = self.op(op, self._operands(operands), attributes, outputs=outputs)
-            return values[0] if outputs == 1 else values
+        def emit(*operands: Operand, **attributes: Attributes) -> Value:
+            return self.many(op, 1, *operands, **attributes)[0]
 
         return emit
+
+    def many(self, op: str, outputs: int, *operands: Operand, **attributes: Attributes) -> tuple[Value, ...]:
+        """Emits a standard operator and returns so many of its outputs.
+
+        Raises:
+            GraphError: The operator has no such attribute, or not as many inputs.
+        """
+        schema = _schema(op, self.opset)
+        unknown = set(attributes) - set(schema.attributes)
+        if unknown or len(operands) > schema.max_input:
+            raise GraphError(f"{op} (opset {self.opset}) has no {sorted(unknown) or 'such inputs'}")
+        return self.op(op, self._operands(operands), attributes, outputs=outputs)
 
     def op(
         self,
@@ -87,7 +95,7 @@ class Emit:
             node.metadata_props[FROM] = self.source
         if like is not None:
             for result, model in zip(results, like, strict=True):
-                result.shape, result.dtype = model.shape, model.dtype
+                result.shape, result.type = model.shape, model.type
         else:
             self._infer(node)
         self.graph.append(node)
@@ -122,8 +130,7 @@ class Emit:
 
     def cast(self, value: Value, dtype: np.dtype) -> Value:
         """Emits a Cast to a NumPy dtype."""
-        cast: Value = self.Cast(value, to=int(ir.DataType.from_numpy(dtype)))
-        return cast
+        return self.Cast(value, to=int(ir.DataType.from_numpy(dtype)))
 
     @contextmanager
     def derived_from(self, node: ir.Node) -> Iterator[None]:

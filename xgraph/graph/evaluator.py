@@ -27,6 +27,10 @@ class Evaluator(Protocol):
             model: A serialized ModelProto. Initializers named in ``weights`` are declared as external data.
             weights: Their values (for ONNX Runtime: ``SessionOptions.add_external_initializers``).
             feeds: One array per graph input.
+
+        Raises:
+            GraphError: The model cannot be loaded, or does not run on these feeds. Nothing else may escape: a model
+                whose axes are not as dynamic as it says is tried with other sizes.
         """
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import onnx_ir as ir
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from xgraph.errors import ExportError, GraphError
 

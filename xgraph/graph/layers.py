@@ -29,8 +29,9 @@ SCOPE = "xgraph.scope"
 _TORCH_SCOPES = "pkg.torch.onnx.name_scopes"
 
 _PLUMBING = frozenset({
-    "Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Split", "Identity", "Cast", "CastLike",
-    "Gather", "GatherND", "GatherElements", "Pad", "Tile", "Dropout", "ScatterND", "ScatterElements", "Where", "IsNaN",
+    "Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Split", "Identity", "Cast",
+    "CastLike", "Gather", "GatherND", "GatherElements", "Pad", "Tile", "Dropout", "ScatterND", "ScatterElements",
+    "Where", "IsNaN",
 })  # fmt: skip
 """Moves numbers without computing any; a layer only where it ends a module."""
 _SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"})
@@ -41,8 +42,8 @@ _ROLES = {
          "RMSNormalization", "MeanVarianceNormalization", "LpNormalization"), "norm",
     ),
     **dict.fromkeys(
-        ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh",
-         "Softplus", "Softsign", "Mish", "ThresholdedRelu", "Swish", "Erf"), "activation",
+        ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid",
+         "Tanh", "Softplus", "Softsign", "Mish", "ThresholdedRelu", "Swish", "Erf"), "activation",
     ),
     **dict.fromkeys(
         ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), "pooling",
@@ -51,8 +52,8 @@ _ROLES = {
     "Concat": "concatenation",
 }  # fmt: skip
 _MAKES_MAPS = frozenset({
-    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample",
-    "DepthToSpace", "SpaceToDepth",
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Resize",
+    "Upsample", "DepthToSpace", "SpaceToDepth",
 })  # fmt: skip
 _BREAKS_MAPS = frozenset({"Reshape", "Transpose", "Flatten", "MatMul", "Gemm", "Softmax", "Gather", "Einsum"})
 

@@ -59,13 +59,10 @@ def pull(
     """
     path = find_path(nodes, lookup, seeds, wrt)
     arrived: dict[ir.Value, list[ir.Value]] = {value: [seed] for value, seed in seeds.items()}
-    wanted = dict.fromkeys(wrt)
-    results: dict[ir.Value, ir.Value | None] = dict(wanted)
+    results: dict[ir.Value, ir.Value | None] = dict.fromkeys(wrt)
     for node, entry, wants in reversed(path):
         incoming = [_total(b, arrived.pop(value, [])) for value in node.outputs]
-        for value, total in zip(node.outputs, incoming, strict=True):
-            if value in wanted:
-                results[value] = total
+        results.update((value, g) for value, g in zip(node.outputs, incoming, strict=True) if value in results)
         if all(total is None for total in incoming) or not any(wants):
             continue
         site = Site(node, wants)
@@ -191,7 +188,7 @@ def _unbroadcast_at_run_time(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
     axes = b.Squeeze(b.NonZero(stretched), [0])
     total = b.ReduceSum(g, axes, keepdims=1, noop_with_empty_axes=1)
     # The rank is kept and the sizes are those of x, which inference cannot see through computed axes.
-    total.shape, total.dtype = x.shape, x.dtype
+    total.shape, total.type = x.shape, x.type
     assert rank(total) == rank(g)
     return total
 

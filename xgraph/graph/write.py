@@ -63,10 +63,10 @@ class WeightStore:
                 entries = {"location": self.name, "offset": str(offset), "length": str(length)}
                 for key, value in entries.items():
                     tensor.external_data.add(key=key, value=value)
-        return proto.SerializeToString()
+        return bytes(proto.SerializeToString())
 
     def _store(self, array: np.ndarray) -> tuple[int, int]:
-        data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         key = sha256(data).digest()
         if key not in self._places:
             start = self.file.tell()

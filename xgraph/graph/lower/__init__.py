@@ -84,7 +84,7 @@ def _replace(b: Emit, node: ir.Node, value: ir.Value) -> None:
         name, old.name = old.name, f"{old.name}/adjoint"
         value.name = name
     if old.shape is not None:
-        value.shape, value.dtype = old.shape, old.dtype
+        value.shape, value.type = old.shape, old.type
     ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
 
 

@@ -17,10 +17,10 @@ SMALL_BYTES = 1 << 16
 """Results up to this size are always kept; larger ones only where they replace their operands."""
 _EXPANDING = frozenset({"ConstantOfShape", "Expand", "Tile", "EyeLike", "OneHot", "Range", "Pad", "Resize", "Upsample"})
 _NEVER = frozenset({
-    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    "DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "If", "Loop", "Scan", "Optional", "OptionalGetElement",
-    "OptionalHasElement", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "ConcatFromSequence", "SplitToSequence",
-    "Dropout",
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Dropout",
+    "DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "If", "Loop", "Scan", "Optional",
+    "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
+    "ConcatFromSequence", "SplitToSequence",
 })  # fmt: skip
 
 

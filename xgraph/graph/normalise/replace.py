@@ -69,7 +69,7 @@ def to_initializer(value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
     )
     value.replace_all_uses_with(constant, replace_graph_outputs=True)
     _remove([node])
-    graph.register_initializer(constant)  # type: ignore[union-attr]
+    graph.register_initializer(constant)
     return constant
 
 

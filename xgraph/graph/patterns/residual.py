@@ -1,7 +1,8 @@
 """Residual add: ``Add(f(x), x)`` or ``Add(f(x), g(x))`` where g is a short projection.
 
 Two computed operands of equal shape; one of them, the shortcut, is an ancestor of the other, or is reached from one
-by at most three nodes out of Conv, BatchNormalization, pooling, MatMul and bias Add. The anchor is the Add (or a Sum of two).
+by at most three nodes out of Conv, BatchNormalization, pooling, MatMul and bias Add. The anchor is the Add (or a Sum
+of two).
 """
 
 from __future__ import annotations

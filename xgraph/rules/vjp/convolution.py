@@ -56,9 +56,7 @@ def _correlate(b: Emit, s: Site, g: Value) -> Value:
     return like(dx, x)
 
 
-def _pads(
-    s: Site, kernel: list[int], strides: list[int], dilations: list[int]
-) -> tuple[list[int], list[int]]:
+def _pads(s: Site, kernel: list[int], strides: list[int], dilations: list[int]) -> tuple[list[int], list[int]]:
     """Returns what is cut in front and behind, output padding subtracted; negative where it adds instead."""
     n = len(kernel)
     extra = s.ints("output_padding", [0] * n)

@@ -54,17 +54,18 @@ def expand(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 def concat(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """Every input gets its part of g."""
     axis = positive(s.attr("axis"), g)
-    sizes = [sizes_of(b, s.input(i))[axis] for i in range(len(s.x))]
+    known = [(dims(s.input(i)) or ())[axis] for i in range(len(s.x))]
+    sizes = [d if isinstance(d, int) else size_of(b, s.input(i), axis) for i, d in enumerate(known)]
     if sum(s.wants) == 1 and all(isinstance(size, int) for size in sizes):
         i = s.wants.index(True)
         start = sum(size for size in sizes[:i] if isinstance(size, int))
-        part = b.Slice(g, [start], [start + sizes[i]], [axis])  # type: ignore[operator]
+        part = b.Slice(g, [start], [start + sizes[i]], [axis])
         return [part if wanted else None for wanted in s.wants]
     if len(sizes) == 1:
         return [g]
     lengths = np.asarray(sizes, np.int64) if all(isinstance(size, int) for size in sizes) else None
     split = b.constant(lengths) if lengths is not None else b.Concat(*_vectors(b, sizes), axis=0)
-    parts = b.Split(g, split, axis=axis, outputs=len(sizes))
+    parts = b.many("Split", len(sizes), g, split, axis=axis)
     return [like(part, s.input(i)) for i, part in enumerate(parts)]
 
 

@@ -42,9 +42,7 @@ def reshape(b: Emit, x: Value, sizes: Sequence[int | Value]) -> Value:
     """Reshapes ``x``; a single computed size becomes -1, so that no shape arithmetic is emitted for it."""
     computed = [size for size in sizes if not isinstance(size, int)]
     if len(computed) > 1 or (computed and (-1 in sizes or 0 in sizes)):
-        parts = [
-            b.constant(np.asarray([size], np.int64)) if isinstance(size, int) else size for size in sizes
-        ]
+        parts = [b.constant(np.asarray([size], np.int64)) if isinstance(size, int) else size for size in sizes]
         return b.Reshape(x, b.Concat(*parts, axis=0))
     return b.Reshape(x, [size if isinstance(size, int) else -1 for size in sizes])
 
@@ -126,6 +124,4 @@ def refuse_wanted(s: Site, what: str, *inputs: int) -> None:
     """
     for i in inputs:
         if i < len(s.wants) and s.wants[i]:
-            raise refuse(
-                s, f"its {what} is computed from what is explained, and only constant ones are supported"
-            )
+            raise refuse(s, f"its {what} is computed from what is explained, and only constant ones are supported")

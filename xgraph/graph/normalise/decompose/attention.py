@@ -74,7 +74,7 @@ def _heads(b: Emit, s: Site, i: int, flat: bool) -> Value:
     if count < 1:
         raise GraphError(f"Attention '{s.node.name}' on 3-D inputs needs {name}")
     size = _dim(s, s.input(i), 2) // count
-    return b.Transpose(b.Reshape(s.input(i), [0, 0, count, size]), perm=[0, 2, 1, 3])  # type: ignore[no-any-return]
+    return b.Transpose(b.Reshape(s.input(i), [0, 0, count, size]), perm=[0, 2, 1, 3])
 
 
 def _repeat_heads(b: Emit, s: Site, query: Value, value: Value) -> Value:
@@ -84,21 +84,21 @@ def _repeat_heads(b: Emit, s: Site, query: Value, value: Value) -> Value:
         return value
     if not isinstance(wanted, int) or not isinstance(have, int) or wanted % have:
         raise GraphError(f"Attention '{s.node.name}' has {wanted} query heads and {have} key heads")
-    return b.Gather(value, np.repeat(np.arange(have, dtype=np.int64), wanted // have), axis=1)  # type: ignore[no-any-return]
+    return b.Gather(value, np.repeat(np.arange(have, dtype=np.int64), wanted // have), axis=1)
 
 
 def _scores(b: Emit, s: Site, query: Value, key: Value) -> Value:
     scale = s.attr("scale")
     if scale is None:
         scale = 1 / math.sqrt(_dim(s, query, 3))
-    return b.MatMul(b.Mul(query, float(scale)), b.Transpose(key, perm=[0, 1, 3, 2]))  # type: ignore[no-any-return]
+    return b.MatMul(b.Mul(query, float(scale)), b.Transpose(key, perm=[0, 1, 3, 2]))
 
 
 def _softmax(b: Emit, s: Site, scores: Value) -> Value:
     precision = s.attr("softmax_precision")
     if precision in (None, 0) or scores.dtype is None or ir.DataType(precision) == scores.dtype:
-        return b.Softmax(scores, axis=-1)  # type: ignore[no-any-return]
-    return b.Cast(b.Softmax(b.Cast(scores, to=int(precision)), axis=-1), to=int(scores.dtype))  # type: ignore[no-any-return]
+        return b.Softmax(scores, axis=-1)
+    return b.Cast(b.Softmax(b.Cast(scores, to=int(precision)), axis=-1), to=int(scores.dtype))
 
 
 def _windowed(s: Site) -> bool:
@@ -143,26 +143,26 @@ def _padded_mask(b: Emit, s: Site, key: Value) -> Value:
         return mask
     pads = [0] * (2 * rank(mask) - 1) + [wanted - have]
     if mask.dtype == ir.DataType.BOOL:
-        return b.Pad(mask, pads, np.asarray(False))  # type: ignore[no-any-return]
-    return b.Pad(mask, pads, b.scalar(-math.inf, mask))  # type: ignore[no-any-return]
+        return b.Pad(mask, pads, np.asarray(False))
+    return b.Pad(mask, pads, b.scalar(-math.inf, mask))
 
 
 def _query_positions(b: Emit, s: Site, query: Value) -> Value:
     """Returns the position of each query among the keys, as a column."""
     column = b.Unsqueeze(_positions(b, query, 2), [1])
     if s.has(4):
-        return b.Add(column, _size(b, s.input(4), 2))  # type: ignore[no-any-return]
+        return b.Add(column, _size(b, s.input(4), 2))
     if s.has(6):
         offset = b.Sub(b.Reshape(s.input(6), [-1, 1, 1, 1]), _size(b, query, 2))
-        return b.Add(column, offset)  # type: ignore[no-any-return]
-    return column  # type: ignore[no-any-return]
+        return b.Add(column, offset)
+    return column
 
 
 def _size(b: Emit, value: Value, axis: int) -> Value:
     known = (dims(value) or (None,) * 4)[axis]
     if isinstance(known, int):
         return b.constant(np.asarray([known], np.int64))
-    return b.Shape(value, start=axis, end=axis + 1)  # type: ignore[no-any-return]
+    return b.Shape(value, start=axis, end=axis + 1)
 
 
 def _positions(b: Emit, value: Value, axis: int) -> Value:
@@ -171,7 +171,7 @@ def _positions(b: Emit, value: Value, axis: int) -> Value:
     if isinstance(known, int):
         return b.constant(np.arange(known, dtype=np.int64))
     end = b.Reshape(_size(b, value, axis), b.constant(np.zeros(0, np.int64)))
-    return b.Range(np.asarray(0, np.int64), end, np.asarray(1, np.int64))  # type: ignore[no-any-return]
+    return b.Range(np.asarray(0, np.int64), end, np.asarray(1, np.int64))
 
 
 def _lowest(value: Value) -> float:

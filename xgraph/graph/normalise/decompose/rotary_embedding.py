@@ -47,6 +47,6 @@ def _turn(b: Emit, x: Value, cos: Value, sin: Value, size: int, *, interleaved: 
     real = b.Sub(b.Mul(cos, first), b.Mul(sin, second))
     imaginary = b.Add(b.Mul(sin, first), b.Mul(cos, second))
     if not interleaved:
-        return b.Concat(real, imaginary, axis=3)  # type: ignore[no-any-return]
+        return b.Concat(real, imaginary, axis=3)
     pairs = b.Concat(b.Unsqueeze(real, [4]), b.Unsqueeze(imaginary, [4]), axis=4)
-    return b.Reshape(pairs, [0, 0, 0, size])  # type: ignore[no-any-return]
+    return b.Reshape(pairs, [0, 0, 0, size])
