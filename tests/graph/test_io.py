@@ -77,3 +77,12 @@ def test_detached_weights_leave_the_model_alone(saved):
     assert len(graph) < 1000
     assert weights["w"].shape == (40, 30)
     assert model.graph.initializers["w"].const_value.numpy().shape == (40, 30)
+
+
+def test_small_external_weights_are_carried_inside(tmp_path, parse, run):
+    model = parse("g (float[N, 4] x) => (float[N, 4] y) { y = Mul(x, s) }", weights={"s": np.full(4, 3, np.float32)})
+    ir.save(model, tmp_path / "model.onnx", external_data="model.bin", size_threshold_bytes=0)
+    loaded = read(tmp_path / "model.onnx")
+    assert isinstance(loaded.graph.initializers["s"].const_value, ir.ExternalTensor)
+    assert detach_weights(loaded)[1] == {}
+    np.testing.assert_array_equal(run(loaded, {"x": np.ones((2, 4), np.float32)})[0], np.full((2, 4), 3))

@@ -308,6 +308,12 @@ def test_other_domains_are_left_alone(parse, evaluator):
     assert dict(result.opset_imports) == {"": 18, "com.microsoft": 1}
 
 
+def test_the_default_domain_by_its_long_name(parse):
+    model = parse("g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }")
+    model.opset_imports["ai.onnx"] = model.opset_imports.pop("")
+    assert dict(normalise(model).opset_imports) == {"": 18}
+
+
 def test_half_precision_is_compared_coarsely(parse, evaluator):
     text = "g (float16[N, 4] x) => (float16[N, 4] y) { a = Softmax(x) b = Exp(a) y = Sigmoid(b) }"
     assert ops(normalise(parse(text, opset=12), evaluator=evaluator)) == ["Softmax", "Exp", "Sigmoid"]

@@ -11,13 +11,15 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from xgraph.graph.cost import peak_bytes
+from xgraph.graph.cost import input_bytes, peak_bytes
 from xgraph.graph.evaluator import detach_weights
 
 HIDDEN = "xgraph.hidden"
 """Model metadata key: values that our own runs read beside the outputs (explained value, class), by name."""
 SAMPLE_BYTES = "xgraph.sample_bytes"
 """Model metadata key: ``Artifact.sample_bytes``."""
+INPUT_BYTES = "xgraph.input_bytes"
+"""Model metadata key: ``Artifact.input_bytes``."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Artifact:
     """Of the graph and of the model it was made from, whose weights it shares."""
     hidden: Mapping[str, str] = field(default_factory=dict)
     """Role (``explained``, ``class``) -> name of a value that is computed but is no output of the file."""
+    input_bytes: int = 0
+    """Bytes of the inputs of that one sample, to scale the estimate by; 0: not known."""
 
 
 def finish(model: ir.Model, identity: str, hidden: Mapping[str, ir.Value] | None = None) -> Artifact:
@@ -40,10 +44,11 @@ def finish(model: ir.Model, identity: str, hidden: Mapping[str, ir.Value] | None
     names = {role: value.name or "" for role, value in (hidden or {}).items()}
     if names:
         model.metadata_props[HIDDEN] = json.dumps(names)
-    cost = peak_bytes(model)
+    cost, given = peak_bytes(model), input_bytes(model)
     model.metadata_props[SAMPLE_BYTES] = str(cost)
+    model.metadata_props[INPUT_BYTES] = str(given)
     graph, weights = detach_weights(model)
-    return Artifact(graph, weights, cost, sha256(identity.encode() + graph).hexdigest(), names)
+    return Artifact(graph, weights, cost, sha256(identity.encode() + graph).hexdigest(), names, given)
 
 
 def with_outputs(graph: bytes, names: Iterable[str]) -> bytes:

@@ -31,6 +31,11 @@ def peak_bytes(model: ir.Model) -> int:
     return max(peak, 1)
 
 
+def input_bytes(model: ir.Model) -> int:
+    """Returns the bytes of one sample of the graph's inputs, dynamic axes taken as in ``peak_bytes``."""
+    return sum(_bytes(value) for value in model.graph.inputs)
+
+
 def _bytes(value: ir.Value) -> int:
     shape = dims(value)
     if shape is None or value.dtype is None:

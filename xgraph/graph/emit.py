@@ -17,6 +17,7 @@ import onnx_ir as ir
 import onnx_shape_inference as inference
 
 from xgraph.errors import GraphError
+from xgraph.graph.shapes import simplified
 
 Value: TypeAlias = ir.Value
 Operand: TypeAlias = "Value | np.ndarray | Sequence[int] | int | float | None"
@@ -60,7 +61,7 @@ class Emit:
 
         return emit
 
-    def many(self, op: str, outputs: int, *operands: Operand, **attributes: Attributes) -> tuple[Value, ...]:
+    def many(self, op: str, outputs: int, /, *operands: Operand, **attributes: Attributes) -> tuple[Value, ...]:
         """Emits a standard operator and returns so many of its outputs.
 
         Raises:
@@ -167,6 +168,9 @@ class Emit:
             infer(self._context, node)
         except (inference.OpUsageError, inference.ShapeInferenceError) as error:
             raise GraphError(f"cannot emit {node.op_type} (from '{self.source}'): {error}") from error
+        for value in node.outputs:
+            if value.shape is not None:
+                value.shape = ir.Shape(simplified(dim) for dim in value.shape)
 
     def _name(self, op: str) -> str:
         while (name := f"xg/{op}_{self._count}") in self._taken:

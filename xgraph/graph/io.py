@@ -41,7 +41,7 @@ def opset(model: ir.Model) -> int:
     Raises:
         GraphError: The model imports none.
     """
-    version = model.opset_imports.get("")
+    version = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     if version is None:
         raise GraphError(
             "the model imports no default operator set (domain 'ai.onnx'), so its operators have no meaning"

@@ -79,3 +79,10 @@ def dtype_of(value: ir.Value) -> np.dtype:
     if value.dtype is None:
         raise GraphError(f"the dtype of '{value.name}' is not known")
     return np.dtype(value.dtype.numpy())
+
+
+def simplified(dim: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    """Symbolic arithmetic may end in a number that is still wrapped as an expression."""
+    if isinstance(dim, ir.SymbolicDim) and dim.value is not None and dim.value.isdigit():
+        return int(dim.value)
+    return dim

@@ -11,11 +11,12 @@ from typing import IO
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from xgraph.errors import BundleError
 from xgraph.files import atomic_write
-from xgraph.graph.artifact import HIDDEN, SAMPLE_BYTES, Artifact
+from xgraph.graph.artifact import HIDDEN, INPUT_BYTES, SAMPLE_BYTES, Artifact
 
 _LARGEST = 2_000_000_000
 """A protobuf message holds 2 GiB."""
@@ -86,17 +87,24 @@ def read_artifact(path: Path, identity: str) -> Artifact:
     try:
         graph = path.read_bytes()
         proto = onnx.ModelProto.FromString(graph)
+        if not proto.graph.output:
+            # Protobuf accepts an empty file, and some texts, as a message without fields.
+            raise ValueError("it is no ONNX model")
         weights = {t.name: _mapped(t, path.parent) for t in proto.graph.initializer if t.data_location}
-    except (OSError, ValueError, KeyError, DecodeError) as error:
-        raise BundleError(f"{path} is missing or damaged ({error}); compile the bundle again") from error
-    properties = {item.key: item.value for item in proto.metadata_props}
-    hidden = json.loads(properties.get(HIDDEN, "{}"))
+        properties = {item.key: item.value for item in proto.metadata_props}
+        hidden = json.loads(properties.get(HIDDEN, "{}"))
+        costs = [int(properties.get(key, default)) for key, default in ((SAMPLE_BYTES, 1), (INPUT_BYTES, 0))]
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}; compile the bundle again") from error
+    except (ValueError, KeyError, DecodeError) as error:
+        raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
     digest = sha256(identity.encode() + graph).hexdigest()
-    return Artifact(graph, weights, int(properties.get(SAMPLE_BYTES, 1)), digest, hidden)
+    return Artifact(graph, weights, costs[0], digest, hidden, costs[1])
 
 
 def _mapped(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
     place: Mapping[str, str] = {entry.key: entry.value for entry in tensor.external_data}
     file = folder / Path(place["location"]).name
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    # onnx itself answers float32 for bfloat16 and other types that NumPy lacks.
+    dtype = ir.DataType(tensor.data_type).numpy()
     return np.memmap(file, dtype, "r", int(place["offset"]), tuple(tensor.dims))

@@ -95,4 +95,6 @@ def _openvino_device() -> Any:
     for device in ort.get_ep_devices():
         if device.ep_metadata.get("ov_device") == "CPU":
             return device
-    raise ProviderError("device openvino: the plugin offers no CPU device; reinstall onnxruntime-ep-openvino")
+    raise ProviderError(
+        "device openvino: the plugin offers no device on this machine (it knows Intel CPUs only); use --device cpu"
+    )

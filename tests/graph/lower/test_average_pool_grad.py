@@ -65,11 +65,7 @@ def test_is_the_transpose(h, rng, name, profile, include):
 def test_dynamic_sizes(h, rng, name, profile, include):
     attributes = (CASES | DILATED)[name][1]
     dynamic = [0, *range(2, 2 + len(attributes["kernel_shape"]))]
-    if (
-        attributes.get("ceil_mode")
-        or (attributes.get("auto_pad") and not include)
-        or attributes.get("auto_pad")
-    ):
+    if attributes.get("ceil_mode") or (attributes.get("auto_pad") and not include) or attributes.get("auto_pad"):
         with pytest.raises(ShapeUnknownError, match="dynamic spatial sizes"):
             _check(h, rng, name, profile, include, dynamic)
     else:
@@ -83,9 +79,7 @@ def _check(h, rng, name: str, profile: str, include: int, dynamic) -> None:
     x = rng.standard_normal(shape).astype(np.float32)
     y = h.forward("AveragePool", x, opset=opset, **attributes)
     g = rng.standard_normal(y.shape).astype(np.float32)
-    proto = h.gradient_model(
-        "AveragePool", shape, profile=profile, dynamic=dynamic, opset=opset, **attributes
-    )
+    proto = h.gradient_model("AveragePool", shape, profile=profile, dynamic=dynamic, opset=opset, **attributes)
     y2, dx = h.run(proto, x=x, g=g)
     np.testing.assert_array_equal(y, y2)
     assert h.error(dx, transpose_of_forward(h, shape, g, opset, attributes)) < 1e-5

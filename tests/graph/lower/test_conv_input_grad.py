@@ -103,9 +103,7 @@ def test_matches_autograd(h, rng, name, profile, spatial):
     assert h.error(dx, expected) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", ["plain", "stride 2, rows without gradient", "1 x 1, stride 2, odd", "line, stride 2"]
-)
+@pytest.mark.parametrize("name", ["plain", "stride 2, rows without gradient", "1 x 1, stride 2, odd", "line, stride 2"])
 @pytest.mark.parametrize("profile", ["portable", "cpu", "openvino"])
 def test_is_exact_in_float64(h, rng, name, profile):
     x_shape, w_shape, attributes = CASES[name]
@@ -130,9 +128,7 @@ def test_auto_pad(h, rng, mode, stride, kernel, profile, spatial):
     x = rng.standard_normal((2, 3, *sizes)).astype(np.float32)
     g, expected = oracle(x, w, None, rng, strides=[stride] * 2, pads=pads)
     dynamic = (0,) if spatial == "static" else (0, 2, 3)
-    proto = h.gradient_model(
-        "Conv", x.shape, w, profile=profile, dynamic=dynamic, strides=[stride] * 2, auto_pad=mode
-    )
+    proto = h.gradient_model("Conv", x.shape, w, profile=profile, dynamic=dynamic, strides=[stride] * 2, auto_pad=mode)
     y, dx = h.run(proto, x=x, g=g)
     assert y.shape == g.shape
     assert h.error(dx, expected) < 1e-5

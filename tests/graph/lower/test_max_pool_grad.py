@@ -47,10 +47,7 @@ def literal(x: np.ndarray, g: np.ndarray, a: dict[str, Any]) -> np.ndarray:
     dilations, begins = a.get("dilations", [1] * n), list(a.get("pads", [0] * 2 * n))[:n]
     if a.get("auto_pad", "").startswith("SAME"):
         sizes = x.shape[2:]
-        totals = [
-            max((o - 1) * s + k - i, 0)
-            for o, s, k, i in zip(g.shape[2:], strides, kernel, sizes, strict=True)
-        ]
+        totals = [max((o - 1) * s + k - i, 0) for o, s, k, i in zip(g.shape[2:], strides, kernel, sizes, strict=True)]
         begins = [t // 2 if a["auto_pad"] == "SAME_UPPER" else t - t // 2 for t in totals]
     dx = np.zeros(x.shape)
     for lead in np.ndindex(*x.shape[:2]):
@@ -58,8 +55,7 @@ def literal(x: np.ndarray, g: np.ndarray, a: dict[str, Any]) -> np.ndarray:
             best, where = -np.inf, None
             for tap in product(*map(range, kernel)):
                 at = tuple(
-                    o * s + t * d - p
-                    for o, s, t, d, p in zip(out, strides, tap, dilations, begins, strict=True)
+                    o * s + t * d - p for o, s, t, d, p in zip(out, strides, tap, dilations, begins, strict=True)
                 )
                 inside = all(0 <= i < size for i, size in zip(at, x.shape[2:], strict=True))
                 if inside and x[lead + at] > best:

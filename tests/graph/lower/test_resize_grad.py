@@ -14,9 +14,7 @@ F = np.float32
 HALF, CORNERS, ASYMMETRIC = "half_pixel", "align_corners", "asymmetric"
 
 
-def case(
-    shape: tuple[int, ...], scales: Any = None, sizes: Any = None, roi: Any = None, **attributes: Any
-) -> Any:
+def case(shape: tuple[int, ...], scales: Any = None, sizes: Any = None, roi: Any = None, **attributes: Any) -> Any:
     operands = [
         None if roi is None else np.array(roi, F),
         None if scales is None else np.array(scales, F),
@@ -32,9 +30,7 @@ CASES: dict[str, Any] = {
         (2, 3, 4, 5), UP, coordinate_transformation_mode=ASYMMETRIC, nearest_mode="floor"
     ),
     "nearest, asymmetric round": case((2, 3, 4, 5), UP, coordinate_transformation_mode=ASYMMETRIC),
-    "nearest, asymmetric ceil": case(
-        (2, 3, 4, 5), ODD, coordinate_transformation_mode=ASYMMETRIC, nearest_mode="ceil"
-    ),
+    "nearest, asymmetric ceil": case((2, 3, 4, 5), ODD, coordinate_transformation_mode=ASYMMETRIC, nearest_mode="ceil"),
     "nearest, corners": case((2, 3, 4, 5), UP, coordinate_transformation_mode=CORNERS),
     "nearest, down": case((2, 3, 8, 10), DOWN),
     "nearest, odd": case((2, 3, 7, 9), ODD, nearest_mode="round_prefer_ceil"),
@@ -42,23 +38,17 @@ CASES: dict[str, Any] = {
     "nearest, line": case((2, 3, 7), [1, 1, 2]),
     "nearest, volume": case((2, 3, 3, 4, 5), [1, 1, 2, 1, 2]),
     "linear": case((2, 3, 4, 5), UP, mode="linear"),
-    "linear, corners": case(
-        (2, 3, 4, 5), sizes=[2, 3, 8, 9], mode="linear", coordinate_transformation_mode=CORNERS
-    ),
+    "linear, corners": case((2, 3, 4, 5), sizes=[2, 3, 8, 9], mode="linear", coordinate_transformation_mode=CORNERS),
     "linear, asymmetric": case((2, 3, 4, 5), UP, mode="linear", coordinate_transformation_mode=ASYMMETRIC),
     "linear, pytorch": case(
         (2, 3, 4, 5), sizes=[2, 3, 1, 9], mode="linear", coordinate_transformation_mode="pytorch_half_pixel"
     ),
     "linear, odd": case((2, 3, 7, 9), ODD, mode="linear"),
-    "linear, symmetric": case(
-        (2, 3, 7, 9), ODD, mode="linear", coordinate_transformation_mode="half_pixel_symmetric"
-    ),
+    "linear, symmetric": case((2, 3, 7, 9), ODD, mode="linear", coordinate_transformation_mode="half_pixel_symmetric"),
     "linear, down": case((2, 3, 8, 10), DOWN, mode="linear"),
     "linear, antialias": case((2, 3, 8, 10), DOWN, mode="linear", antialias=1),
     "linear, antialias, outside": case((2, 3, 8, 10), DOWN, mode="linear", antialias=1, exclude_outside=1),
-    "linear, one": case(
-        (2, 3, 6, 6), sizes=[2, 3, 1, 1], mode="linear", coordinate_transformation_mode=CORNERS
-    ),
+    "linear, one": case((2, 3, 6, 6), sizes=[2, 3, 1, 1], mode="linear", coordinate_transformation_mode=CORNERS),
     "linear, crop": case(
         (2, 3, 6, 7),
         sizes=[2, 3, 5, 4],
@@ -76,9 +66,7 @@ CASES: dict[str, Any] = {
     ),
     "linear, matrix": case((4, 5), [2, 1.5], mode="linear"),
     "cubic": case((2, 3, 4, 5), UP, mode="cubic"),
-    "cubic, corners": case(
-        (2, 3, 4, 5), sizes=[2, 3, 8, 9], mode="cubic", coordinate_transformation_mode=CORNERS
-    ),
+    "cubic, corners": case((2, 3, 4, 5), sizes=[2, 3, 8, 9], mode="cubic", coordinate_transformation_mode=CORNERS),
     "cubic, a": case((2, 3, 4, 5), UP, mode="cubic", cubic_coeff_a=-0.5),
     "cubic, outside": case((2, 3, 7, 9), ODD, mode="cubic", exclude_outside=1),
     "cubic, antialias": case((2, 3, 8, 10), DOWN, mode="cubic", antialias=1),
@@ -111,9 +99,7 @@ def columns_of(run: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 def test_is_the_transpose_of_what_the_runtime_does(h, rng, name, profile):
     shape, operands, attributes = CASES[name]
     opset = 19 if attributes.get("coordinate_transformation_mode") == "half_pixel_symmetric" else 18
-    proto = h.gradient_model(
-        "Resize", shape, *operands, profile=profile, dynamic=(), opset=opset, **attributes
-    )
+    proto = h.gradient_model("Resize", shape, *operands, profile=profile, dynamic=(), opset=opset, **attributes)
     session = h.session(proto)
     g_shape = session.get_outputs()[0].shape
     g = rng.standard_normal(g_shape).astype(F)
@@ -127,9 +113,7 @@ def test_is_the_transpose_of_what_the_runtime_does(h, rng, name, profile):
 def test_is_the_transpose_of_the_reference(h, rng, name):
     shape, operands, attributes = (CASES | REFERENCE_ONLY)[name]
     opset = 19 if attributes.get("coordinate_transformation_mode") == "half_pixel_symmetric" else 18
-    proto = h.gradient_model(
-        "Resize", shape, *operands, dynamic=(), dtype=np.float64, opset=opset, **attributes
-    )
+    proto = h.gradient_model("Resize", shape, *operands, dynamic=(), dtype=np.float64, opset=opset, **attributes)
     evaluator = h.reference(proto)
     g_shape = tuple(d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim)
     x = rng.standard_normal(shape)
@@ -152,9 +136,7 @@ def test_repetition_needs_no_static_sizes(h, rng, name, profile):
     g = rng.standard_normal([size * scale for size, scale in zip(shape, scales, strict=True)]).astype(F)
     expected = g
     for axis, scale in enumerate(scales):
-        expected = expected.reshape(*expected.shape[:axis], -1, scale, *expected.shape[axis + 1 :]).sum(
-            axis + 1
-        )
+        expected = expected.reshape(*expected.shape[:axis], -1, scale, *expected.shape[axis + 1 :]).sum(axis + 1)
     assert h.error(h.run(proto, x=np.zeros(shape, F), g=g)[1], expected) < 1e-6
 
 

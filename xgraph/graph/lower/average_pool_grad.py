@@ -27,14 +27,8 @@ def average_pool_grad(b: Emit, s: Site, profile: str) -> ir.Value:
         # Every input sees `taps` windows, so that the sum over windows is an average of zero-padded g.
         assert window.begins is not None
         assert window.ends is not None
-        scaled = (
-            g if counts is not None and _all_equal(counts, taps) else b.Mul(b.Div(g, counts), float(taps))
-        )
-        flipped = [
-            k - 1 - p
-            for pads in (window.begins, window.ends)
-            for k, p in zip(window.kernel, pads, strict=True)
-        ]
+        scaled = g if counts is not None and _all_equal(counts, taps) else b.Mul(b.Div(g, counts), float(taps))
+        flipped = [k - 1 - p for pads in (window.begins, window.ends) for k, p in zip(window.kernel, pads, strict=True)]
         return b.AveragePool(scaled, kernel_shape=window.kernel, pads=flipped, count_include_pad=1)
     share = b.Div(g, counts)
     if _tiles(window):
@@ -109,7 +103,7 @@ def _axis_counts(window: Window, axis: int, include: bool) -> np.ndarray:
     position = np.arange(window.outputs[axis])[:, None] * window.strides[axis] - begin
     position = position + np.arange(window.kernel[axis]) * window.dilations[axis]
     low, high = (-begin, size + end) if include else (0, size)
-    return ((position >= low) & (position < high)).sum(1).astype(float)
+    return np.asarray(((position >= low) & (position < high)).sum(1), np.float64)
 
 
 def _all_equal(counts: ir.Value, taps: int) -> bool:
@@ -134,9 +128,7 @@ def _fits_average(window: Window) -> bool:
         pairs = zip(window.sizes, window.outputs, window.begins, window.ends, window.kernel, strict=True)
         if any(o != size + p + e - k + 1 for size, o, p, e, k in pairs):
             return False
-    return all(
-        p <= k - 1 for pads in (window.begins, window.ends) for k, p in zip(window.kernel, pads, strict=True)
-    )
+    return all(p <= k - 1 for pads in (window.begins, window.ends) for k, p in zip(window.kernel, pads, strict=True))
 
 
 def _tiles(window: Window) -> bool:

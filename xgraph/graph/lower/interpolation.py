@@ -25,9 +25,7 @@ class Interpolation:
         """Whether the source of an output pixel depends on the sizes beyond their ratio."""
         return self.coordinates in ("align_corners", "tf_crop_and_resize")
 
-    def matrix(
-        self, size: int, resized: int, scale: float, roi: tuple[float, float] = (0.0, 1.0)
-    ) -> np.ndarray:
+    def matrix(self, size: int, resized: int, scale: float, roi: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
         """Returns ``R`` of shape ``[resized, size]``; rows of extrapolated outputs are zero."""
         at = self._sources(size, resized, scale, roi)
         # The pixel to the left of a source, and the position behind it: 0 < ratio <= 1.

@@ -34,7 +34,7 @@ def _scattered(b: Emit, s: Site) -> ir.Value:
     g, x = s.input(0), s.input(2)
     # Column-major storage would only number the same maxima differently.
     attributes = {name: value for name, value in s.attributes().items() if name != "storage_order"}
-    _, indices = b.MaxPool(x, outputs=2, **attributes)
+    _, indices = b.many("MaxPool", 2, x, **attributes)
     zeros = b.Expand(b.scalar(0.0, g), b.Reshape(b.Size(x), [1]))
     flat = b.ScatterElements(zeros, b.Reshape(indices, [-1]), b.Reshape(g, [-1]), axis=0, reduction="add")
     return b.Reshape(flat, b.Shape(x))

@@ -33,10 +33,7 @@ def polyphase(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group: int
     assert window.sizes is not None
     assert window.outputs is not None
     stride = window.strides[0]
-    axes = [
-        _Axis(window.kernel[i], stride, window.begins[i], window.sizes[i], window.outputs[i])
-        for i in range(2)
-    ]
+    axes = [_Axis(window.kernel[i], stride, window.begins[i], window.sizes[i], window.outputs[i]) for i in range(2)]
     swapped = transposed(b, weight, 2, group)
     blocks = []
     for phase in product(range(stride), repeat=2):
@@ -82,16 +79,15 @@ def zero_inserted(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group:
     after = [size - start - f for size, start, f in zip(window.sizes, before, full, strict=True)]
     if any(before) or any(a > 0 for a in after):
         image = b.Pad(image, [0, 0, *before, 0, 0, *(max(a, 0) for a in after)])
-    return _cut(
-        b, image, window.sizes, [p + max(f, f + a) for p, f, a in zip(before, full, after, strict=True)]
-    )
+    return _cut(b, image, window.sizes, [p + max(f, f + a) for p, f, a in zip(before, full, after, strict=True)])
 
 
 def _first_of_each(like: ir.Value, strides: tuple[int, ...], sizes: list[int]) -> np.ndarray:
     """Returns a mask ``[1, 1, *sizes]`` with ones at the multiples of the strides."""
     assert like.dtype is not None
     mask = np.zeros((1, 1, *sizes), like.dtype.numpy())
-    mask[(..., *(slice(None, None, stride) for stride in strides))] = 1
+    every = [slice(None, None, stride) for stride in strides]
+    mask[(slice(None), slice(None), *every)] = 1
     return mask
 
 

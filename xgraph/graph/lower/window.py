@@ -73,8 +73,7 @@ def read_window(s: Site, kernel: Sequence[int]) -> Window:
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         if sizes is not None:
             totals = [
-                max((-(-size // t) - 1) * t + r - size, 0)
-                for size, t, r in zip(sizes, strides, reach, strict=True)
+                max((-(-size // t) - 1) * t + r - size, 0) for size, t, r in zip(sizes, strides, reach, strict=True)
             ]
         elif all(stride == 1 for stride in strides):
             totals = [r - 1 for r in reach]

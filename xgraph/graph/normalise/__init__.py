@@ -16,7 +16,7 @@ from xgraph.graph.normalise.dims import name_dims
 from xgraph.graph.normalise.identity import remove_identities
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims, unknown_ranks
 from xgraph.graph.normalise.inline import inline_functions
-from xgraph.graph.normalise.names import repair_names
+from xgraph.graph.normalise.names import repair_names, unify_default_domain
 from xgraph.graph.normalise.opset import convert_opset
 from xgraph.graph.normalise.pads import resolve_auto_pad
 from xgraph.graph.normalise.reshape import fix_shape_arithmetic
@@ -40,6 +40,7 @@ def normalise(model: ir.Model, *, evaluator: Evaluator | None = None) -> ir.Mode
         GraphError: The model is not valid, cannot be converted, or computes something else afterwards.
     """
     copy = model.clone()
+    unify_default_domain(copy)
     inline_functions(copy)
     sort(copy)
     drop_initializer_inputs(copy)

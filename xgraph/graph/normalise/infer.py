@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnx_shape_inference as inference
 
 from xgraph.errors import GraphError
+from xgraph.graph.shapes import simplified
 
 _ANONYMOUS = re.compile(r"\b_d\d+\b")
 
@@ -42,16 +43,9 @@ def infer_shapes(model: ir.Model) -> None:
         if value.shape is None:
             value.shape = shape
         elif any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
-            value.shape = ir.Shape([_simplified(dim) for dim in value.shape])
+            value.shape = ir.Shape([simplified(dim) for dim in value.shape])
         if value.dtype is None and dtype is not None:
             value.dtype = dtype
-
-
-def _simplified(dim: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
-    """Symbolic arithmetic may end in a number that is still wrapped as an expression."""
-    if isinstance(dim, ir.SymbolicDim) and dim.value is not None and dim.value.isdigit():
-        return int(dim.value)
-    return dim
 
 
 def name_inner_dims(model: ir.Model) -> None:

@@ -11,6 +11,13 @@ RESERVED = ("xg_", "xg/")
 """Prefixes of what xgraph adds to a graph: ``xg_`` inputs and outputs, ``xg/`` everything inside."""
 
 
+def unify_default_domain(model: ir.Model) -> None:
+    """Spells the default domain ``""`` where a file imports it as ``"ai.onnx"``, in place."""
+    version = model.opset_imports.pop("ai.onnx", None)
+    if version is not None:
+        model.opset_imports.setdefault("", version)
+
+
 def repair_names(model: ir.Model) -> None:
     """Gives a name to nodes and values that have none or share one, in place.
 

@@ -112,7 +112,7 @@ def random_feeds(model: ir.Model, sizes: Mapping[str, int] = _SIZES[0], *, seed:
     """Returns one random array per input of a model with named dimensions.
 
     The batch is 2 where it is dynamic, other dynamic dimensions take ``sizes`` by name. Integers stay within the rows
-    of the tables that they index, and are 0 or 1 where they index none (masks; their first entry is 1: no row is empty).
+    of the tables that they index, and are 0 or 1 where they index none (masks; no row of them is empty).
     """
     rng = np.random.default_rng(seed)
     rows = _indexed_rows(model)
