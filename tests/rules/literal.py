@@ -4,8 +4,8 @@ What is wrong with each of them, in onnx 1.17: Mean adds in place and so cannot 
 mix up groups, ``auto_pad`` or ``output_shape``; MaxPool gives wrong values for some kernels that are not square;
 LRN's window ends one channel early; LpNormalization adds up x, not |x|; GatherElements and ScatterElements want
 more of the index's shape than the standard does; GlobalMaxPool knows images only; GroupNormalization wants a scale
-per group at every opset; GlobalLpPool is missing. Erf is
-computed in float32 by newer ones.
+per group at every opset; GlobalLpPool is missing. Newer ones
+compute Erf and Gelu in float32.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from rules.literal_recurrent import GRU, LSTM, RNN
 
 Array = np.ndarray
 
@@ -33,6 +34,15 @@ class Erf(OpRun):
 
     def _run(self, x: Array) -> tuple[Array]:
         return (np.vectorize(erf, otypes=[x.dtype])(x),)
+
+
+class Gelu(OpRun):
+    op_domain = ""
+
+    def _run(self, x: Array, approximate: str | None = None) -> tuple[Array]:
+        if approximate == "tanh":
+            return (x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),)
+        return (x / 2 * (1 + np.vectorize(erf, otypes=[x.dtype])(x / np.sqrt(2))),)
 
 
 class GlobalLpPool(OpRun):
@@ -272,10 +282,14 @@ def _places(x: Array, index: Array, axis: int) -> tuple[Any, ...]:
 
 
 LITERAL = [
+    GRU,
+    LSTM,
+    RNN,
     Conv,
     ConvTranspose,
     Erf,
     GatherElements,
+    Gelu,
     GlobalLpPool,
     GlobalMaxPool,
     GroupNormalization,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from rules.harness import Case, Const, Draw, Fed, case, derive, gradients
+from rules.harness import Case, Const, Draw, Fed, case, check_directional, derive, gradients
 
 from xgraph.errors import UnsupportedOpError
 from xgraph.rules.vjp import vjp
 
-INF = float("inf")
+LSTM_WEIGHTS = (np.ones((1, 4, 1)), np.ones((1, 4, 1)), np.ones((1, 8)))
 
 
 def pulled(row: Case, *xs: Any, seed: Any = None, ort: bool = False) -> list[np.ndarray | None]:
@@ -128,6 +129,25 @@ def test_part_that_is_not_used_gets_zeros(seeded: int, ort: bool) -> None:
     np.testing.assert_array_equal(found[0], expected)
 
 
+@pytest.mark.parametrize("seeded", [0, 1, 2])
+def test_outputs_of_a_recurrent_layer_one_at_a_time(seeded: int) -> None:
+    rng = np.random.default_rng(3)
+    weights = [rng.standard_normal(shape) for shape in ((1, 12, 2), (1, 12, 3), (1, 24))]
+    row = case("LSTM", (3, 2, 2), *weights, None, (1, 2, 3), (1, 2, 3), outputs=3, hidden_size=3)
+    gradient = derive(row, np.float64, dynamic=False, seeded=[seeded])
+    check_directional(gradient, 2)
+
+
+def test_states_of_a_recurrent_layer_are_computed_where_the_model_leaves_them_out() -> None:
+    rng = np.random.default_rng(3)
+    weights = [rng.standard_normal(shape) for shape in ((1, 9, 2), (1, 9, 3), (1, 18))]
+    row = case("GRU", (3, 2, 2), *weights, outputs=2, hidden_size=3)
+    x, seed = rng.standard_normal((3, 2, 2)), {"seed1": rng.standard_normal((1, 2, 3))}
+    expected = gradients(row, {"x0": x}, seed)
+    without = gradients(replace(row, omitted=(0,)), {"x0": x}, seed)
+    np.testing.assert_allclose(without[0], expected[0])
+
+
 def test_mean_of_a_layer_normalisation_is_refused() -> None:
     row = case("LayerNormalization", (2, 3), np.ones(3), outputs=3)
     with pytest.raises(UnsupportedOpError, match="mean or deviation"):
@@ -160,6 +180,10 @@ def test_layer_normalisation_uses_the_statistics_of_the_forward_node() -> None:
         (case("Dropout", (2,), np.asarray(0.5), Const(np.asarray(True))), "training"),
         (case("BatchNormalization", (2, 1), *[np.ones(1)] * 4, training_mode=1, outputs=3), "training"),
         (case("LpPool", (1, 1, 4), kernel_shape=[2], ceil_mode=1), "ceil_mode"),
+        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, np.ones(1, np.int64), hidden_size=1, outputs=3), "sequence_lens"),
+        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, hidden_size=1, outputs=3, clip=1.0), "clip"),
+        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, hidden_size=1, outputs=3, activations=["Relu"] * 3), "Relu"),
+        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, None, None, None, np.ones((1, 3)), hidden_size=1), "peepholes"),
         (case("OneHot", Const(np.asarray([0, 1])), 3, (2,)), "pair of values"),
     ],
     ids=lambda value: value.op if isinstance(value, Case) else value,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import step_mul
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import positive
@@ -165,8 +164,7 @@ def log_softmax(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 
 
 def _axis(s: Site) -> int:
-    axis = int(s.attr("axis", -1))
-    return positive(axis, s.y[0]) if rank(s.y[0]) else axis
+    return positive(int(s.attr("axis", -1)), s.y[0])
 
 
 def _negative(b: Emit, value: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.movement import add_along
 from xgraph.rules.vjp.shaping import (
     along,
+    cast_like,
     like,
     positions,
     positive,
@@ -20,6 +21,7 @@ from xgraph.rules.vjp.shaping import (
     refuse_wanted,
     reshape,
     sizes_of,
+    widened,
     zeros_like,
 )
 
@@ -35,7 +37,7 @@ def gather(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
         if len(np.unique(taken)) == taken.size:
             return [like(_put_back(b, _flat(b, g, x, axis, taken.ndim), taken.ravel(), size, axis), x), None]
     if axis == 0:
-        dx = b.ScatterND(zeros_like(b, x, g), b.Unsqueeze(index, [-1]), g, reduction="add")
+        dx = _add_at(b, b.ScatterND, x, b.Unsqueeze(index, [-1]), g)
     else:
         dx = add_along(b, _flat(b, g, x, axis, rank(index)), x, b.Reshape(index, [-1]), axis)
     return [like(dx, x), None]
@@ -44,8 +46,8 @@ def gather(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 @vjp("GatherElements")
 def gather_elements(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """dx[.., index[i], ..] += g[i]."""
-    zeros = zeros_like(b, s.input(0), g)
-    return [b.ScatterElements(zeros, s.input(1), g, axis=s.attr("axis", 0), reduction="add"), None]
+    axis = s.attr("axis", 0)
+    return [_add_at(b, b.ScatterElements, s.input(0), s.input(1), g, axis=axis), None]
 
 
 @vjp("GatherND")
@@ -57,7 +59,7 @@ def gather_nd(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
         shape = b.Concat(b.Shape(index, start=0, end=-1), [1], axis=0)
         coordinates = [b.Expand(along(b, positions(b, index, i), i, index), shape) for i in range(batch)]
         index = b.Concat(*coordinates, index, axis=-1)
-    return [b.ScatterND(zeros_like(b, x, g), index, g, reduction="add"), None]
+    return [_add_at(b, b.ScatterND, x, index, g), None]
 
 
 @vjp("ScatterElements")
@@ -106,6 +108,13 @@ def arange(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """With y = start + i delta: dstart = Σ g, ddelta = Σ i g."""
     steps = b.Cast(positions(b, g, 0), to=int(g.dtype))  # type: ignore[arg-type]
     return [b.ReduceSum(g, [0], keepdims=0), None, b.ReduceSum(b.Mul(g, steps), [0], keepdims=0)]
+
+
+def _add_at(b: Emit, scatter: Callable[..., Value], x: Value, index: Value, g: Value, **attributes: int) -> Value:
+    """Emits zeros of the shape of ``x`` with g added at ``index``."""
+    terms = widened(b, g)
+    total = scatter(zeros_like(b, x, terms), index, terms, reduction="add", **attributes)
+    return cast_like(b, total, g)
 
 
 def _flat(b: Emit, g: Value, x: Value, axis: int, index_rank: int) -> Value:

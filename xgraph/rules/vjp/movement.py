@@ -12,6 +12,7 @@ from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import (
     along,
+    cast_like,
     const_ints,
     like,
     positions,
@@ -22,6 +23,7 @@ from xgraph.rules.vjp.shaping import (
     shape_of,
     size_of,
     sizes_of,
+    widened,
     zeros_like,
 )
 
@@ -160,8 +162,9 @@ def add_along(b: Emit, g: Value, x: Value, index: Value, axis: int) -> Value:
         shape = b.constant(np.asarray(known, np.int64))
     else:
         shape = b.Concat(*sizes, axis=0) if len(sizes) > 1 else sizes[0]
-    zeros = b.Expand(b.scalar(0.0, g), shape)
-    return b.ScatterElements(zeros, spread, g, axis=axis, reduction="add")
+    terms = widened(b, g)
+    zeros = b.Expand(b.scalar(0.0, terms), shape)
+    return cast_like(b, b.ScatterElements(zeros, spread, terms, axis=axis, reduction="add"), g)
 
 
 def _vectors(b: Emit, sizes: Sequence[int | Value]) -> list[Value]:

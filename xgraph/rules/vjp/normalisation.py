@@ -18,6 +18,7 @@ from xgraph.rules.vjp.shaping import (
     refuse,
     refuse_wanted,
     reshape_like,
+    widened,
 )
 
 
@@ -118,8 +119,7 @@ def _standardised(
     Sixteen-bit statistics are computed in float32, as the forward operators do.
     """
     axes, narrow = list(axes), x
-    if x.dtype is not None and x.dtype.itemsize < 4:
-        x, g = b.Cast(x, to=1), b.Cast(g, to=1)
+    x, g = widened(b, x), widened(b, g)
     mean = b.ReduceMean(x, axes, keepdims=1) if mean is None else cast_like(b, mean, x)
     centred = b.Sub(x, mean)
     if inverse is None:

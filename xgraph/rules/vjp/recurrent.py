@@ -82,14 +82,14 @@ def gru(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
 
     def back(d: _Direction, arriving: _Arriving) -> _Answer:
         steps = len(d.order)
-        x_z, x_r, x_n = b.Split(d.inputs, [hidden] * 3, axis=-1, outputs=3)
-        h_z, h_r, h_n = b.Split(d.recurred(b), [hidden] * 3, axis=-1, outputs=3)
-        _, _, to_n = b.Split(d.recurrence, [hidden] * 3, axis=0, outputs=3)
+        x_z, x_r, x_n = b.many("Split", 3, d.inputs, [hidden] * 3, axis=-1)
+        h_z, h_r, h_n = b.many("Split", 3, d.recurred(b), [hidden] * 3, axis=-1)
+        _, _, to_n = b.many("Split", 3, d.recurrence, [hidden] * 3, axis=0)
         z, r = b.Sigmoid(b.Add(x_z, h_z)), b.Sigmoid(b.Add(x_r, h_r))
         if not after:
             h_n = b.MatMul(b.Mul(r, d.previous), b.Transpose(to_n, perm=[1, 0]))
             if d.bias is not None:
-                h_n = b.Add(h_n, b.Split(d.bias, [hidden] * 3, axis=-1, outputs=3)[2])
+                h_n = b.Add(h_n, b.many("Split", 3, d.bias, [hidden] * 3, axis=-1)[2])
         n = b.Tanh(b.Add(x_n, b.Mul(r, h_n) if after else h_n))
         rest = b.Sub(b.scalar(1.0, z), z)
         by_z = _split(b, b.Mul(b.Sub(d.previous, n), b.Mul(z, rest)), steps)
@@ -128,7 +128,7 @@ def lstm(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
 
     def back(d: _Direction, arriving: _Arriving) -> _Answer:
         steps = len(d.order)
-        i, o, f, n = b.Split(b.Add(d.inputs, d.recurred(b)), [hidden] * 4, axis=-1, outputs=4)
+        i, o, f, n = b.many("Split", 4, b.Add(d.inputs, d.recurred(b)), [hidden] * 4, axis=-1)
         i, o, f, n = b.Sigmoid(i), b.Sigmoid(o), b.Sigmoid(f), b.Tanh(n)
         fs, added = _split(b, f, steps), _split(b, b.Mul(i, n), steps)
         before: list[Value | None] = [None] * steps
@@ -199,7 +199,7 @@ def _direction(b: Emit, s: Site, index: int, steps: int, reverse: bool) -> _Dire
     if s.has(3):
         both = b.Squeeze(_part(b, s.input(3), index, 0), [0])
         gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[s.op] * hidden
-        of_inputs, bias = b.Split(both, [gates, gates], axis=0, outputs=2)
+        of_inputs, bias = b.many("Split", 2, both, [gates, gates], axis=0)
         inputs = b.Add(inputs, of_inputs)
     states = b.Squeeze(_part(b, _states(b, s), index, 1), [1])
     first, cell = (_part(b, s.input(i), index, 0) if s.has(i) else None for i in (5, 6))
@@ -236,12 +236,12 @@ def _part(b: Emit, value: Value, index: int, axis: int) -> Value:
 
 def _split(b: Emit, value: Value, steps: int) -> list[Value]:
     """Takes the steps apart; each keeps a time axis of size 1."""
-    return [value] if steps == 1 else list(b.Split(value, [1] * steps, axis=0, outputs=steps))
+    return [value] if steps == 1 else list(b.many("Split", steps, value, [1] * steps, axis=0))
 
 
 def _join(b: Emit, steps: Sequence[Value | None]) -> Value:
-    joined: Value = b.Concat(*steps, axis=0) if len(steps) > 1 else steps[0]
-    return joined
+    there = [step for step in steps if step is not None]
+    return b.Concat(*there, axis=0) if len(there) > 1 else there[0]
 
 
 def _sum(b: Emit, model: Value, *shares: Value | None) -> Value:

@@ -84,6 +84,15 @@ def cast_like(b: Emit, value: Value, x: Value) -> Value:
     return b.Cast(value, to=int(x.dtype))
 
 
+def widened(b: Emit, value: Value) -> Value:
+    """Returns ``value`` in float32 where it is narrower.
+
+    Long sums need it, and ONNX Runtime's CPU provider has no scatter that adds 16-bit numbers.
+    """
+    narrow = value.dtype is not None and value.dtype.itemsize < 4
+    return b.Cast(value, to=1) if narrow else value
+
+
 def positive(axis: int, x: Value) -> int:
     """Returns ``axis`` counted from the front."""
     return axis + rank(x) if axis < 0 else axis
