@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from xgraph.bundle import is_bundle, read_bundle
-from xgraph.compiler import coverage_of
-from xgraph.errors import TargetError
+from xgraph.compiler import coverage_of, explained_shape
+from xgraph.errors import ExportError, TargetError
 from xgraph.inputs import prepare
 from xgraph.loading import load_model
-from xgraph.methods import MethodInfo, create, infos
+from xgraph.methods import Method, MethodInfo, create, infos
 from xgraph.model import Model
 from xgraph.plan import Of
 from xgraph.preprocess import Preprocess
 from xgraph.program import Program
 from xgraph.result import Attribution
-from xgraph.runtime.providers import choose
-from xgraph.runtime.run import Progress, Settings
+from xgraph.runtime.run import Progress
 from xgraph.target import Target
 
 _TOGETHER = 8
@@ -60,6 +59,8 @@ def load(
     """
     path = Path(path)
     if is_bundle(path):
+        if params is not None:
+            raise ExportError(f"{path} is a bundle, which holds its parameters; leave {params} out")
         return read_bundle(path, preprocess)
     return load_model(path, params=Path(params) if params else None, preprocess=preprocess, verify=verify)
 
@@ -69,18 +70,21 @@ def compile(
     method: str,
     *,
     profile: str = "auto",
-    precision: str = "fp32",
+    precision: str | None = None,
     of: Of | None = None,
     output: str | None = None,
     **parameters: Any,
 ) -> Program:
     """Compiles a method for a model, for any class.
 
+    Where the output has more axes than classes (maps, boxes), there is no predicted class: the program is then called
+    with a Target, and its file takes ``xg_seed``.
+
     Args:
         model: from ``load``.
         method: a name from ``list_methods``.
         profile: ``auto``, ``portable``, ``cpu``, ``openvino`` or ``cuda``: where the graphs are to run fast.
-        precision: ``fp32``, or ``bf16`` for openvino.
+        precision: ``fp32``, or ``bf16`` for openvino; default: that of the bundle, else ``fp32``.
         of: explain the ``logit``, ``probability`` or ``loss``.
         output: the model output to explain; default: the first float one.
         parameters: of the method.
@@ -89,7 +93,10 @@ def compile(
         MethodError: The method or a parameter does not exist.
         UnsupportedOpError: Some operators have no rule (when the program first runs or is saved).
     """
-    target = Target.top(output=output, of=of or "logit")
+    if len(explained_shape(model, output)) == 2:
+        target = Target.top(output=output, of=of or "logit")
+    else:
+        target = Target.index((), output=output, of=of or "logit")
     return Program(model, create(method, parameters), target, profile=profile, precision=precision)
 
 
@@ -101,7 +108,7 @@ def explain(
     *,
     of: Of | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str | None = None,
     batch: int | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -117,7 +124,7 @@ def explain(
         target: a class number, one number per row, an ``xgraph.Target``, or None for the predicted class.
         of: explain the ``logit``, ``probability`` or ``loss``; default: the target's, else the logit.
         device: ``auto``, ``cpu``, ``openvino`` or ``cuda``.
-        precision: ``fp32``, or ``bf16`` on openvino.
+        precision: ``fp32``, or ``bf16`` on openvino; default: that of the bundle, else ``fp32``.
         batch: samples at once; default: from a quarter of the free memory.
         threads: threads of the engine; default: all cores.
         seed: of random draws.
@@ -127,8 +134,9 @@ def explain(
     Raises:
         XGraphError: Something does not fit; the message says what, where, and what to do.
     """
-    chosen = Target.parse(target, of)
-    program = Program(model, create(method, parameters), chosen, precision=precision)
+    made = create(method, parameters)
+    chosen = Target.parse(target, of or _objective(made, target))
+    program = Program(model, made, chosen, precision=precision)
     return program(x, chosen, device=device, batch=batch, threads=threads, seed=seed, progress=progress)
 
 
@@ -140,7 +148,7 @@ def explain_each(
     *,
     of: Of | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str | None = None,
     batch: int | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -154,23 +162,31 @@ def explain_each(
         x: as in ``explain``.
         method: a name from ``list_methods``.
         targets: each as in ``explain``; all of one kind (class numbers, or entries of one output).
-        of, device, precision, batch, threads, seed, progress, parameters: as in ``explain``.
+        of: as in ``explain``; here and below.
+        device: where to run.
+        precision: what to compute in.
+        batch: samples at once.
+        threads: of the engine.
+        seed: of random draws.
+        progress: called with (runs done, runs in all).
+        parameters: of the method.
 
     Returns:
         One Attribution of N rows per target.
     """
-    chosen = [Target.parse(target, of) for target in targets]
+    made = create(method, parameters)
+    chosen = [Target.parse(target, of or _objective(made, target)) for target in targets]
     if not chosen:
         raise TargetError("explain_each needs at least one target")
-    if len({(target.seed, target.of, target.output) for target in chosen}) > 1:
+    if len({(target.seed, target.of, model.output(target.output).name) for target in chosen}) > 1:
         raise TargetError(
             "the targets of explain_each must be of one kind, of one output, and all logit, probability or loss"
         )
     groups = ceil(len(chosen) / _TOGETHER)
     size = ceil(len(chosen) / groups)
-    program = Program(model, create(method, parameters), chosen[0], precision=precision, targets=size)
+    program = Program(model, made, chosen[0], precision=precision, targets=size)
     inputs = prepare(model, x)
-    settings = Settings(choose(device, precision), threads, batch, model.batch, progress)
+    settings = program.settings(device, precision, batch=batch, threads=threads, progress=progress)
     results: list[Attribution] = []
     for start in range(0, len(chosen), size):
         group = chosen[start : start + size]
@@ -187,3 +203,8 @@ def coverage(model: Model) -> list[Coverage]:
 def list_methods() -> list[MethodInfo]:
     """Returns all methods: names, parameters with defaults, what they need."""
     return infos()
+
+
+def _objective(method: Method, target: Any) -> Of | None:
+    """Returns what a method explains where neither the caller nor a Target says; most explain the logit."""
+    return None if isinstance(target, Target) else getattr(method, "objective", None)

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from xgraph.compiler import build
-from xgraph.errors import BundleError, ExportError
+from xgraph.errors import BundleError, ExportError, GraphError, InputError
 from xgraph.graph.artifact import Artifact, finish
 from xgraph.graph.io import read
 from xgraph.graph.normalise.infer import infer_shapes
@@ -25,12 +25,25 @@ from xgraph.preprocess import Preprocess
 from xgraph.program import Program
 
 FORMAT = {"name": "xgraph bundle", "version": 1}
-MANIFEST, WEIGHTS = "manifest.json", "weights.bin"
+SUFFIX, MANIFEST, WEIGHTS = ".xgraph", "manifest.json", "weights.bin"
 
 
 def is_bundle(path: Path) -> bool:
-    """Tells whether ``path`` is a bundle's folder."""
-    return (path / MANIFEST).is_file()
+    """Tells whether ``path`` is a bundle's folder, whole or damaged."""
+    try:
+        return path.is_dir() and (path.suffix == SUFFIX or ((path / MANIFEST).is_file() and (path / "graphs").is_dir()))
+    except OSError:
+        return False
+
+
+def check_replaceable(path: Path) -> None:
+    """Makes sure that a bundle written to ``path`` destroys nothing but an older bundle.
+
+    Raises:
+        BundleError: Something else is there.
+    """
+    if path.exists() and not (is_bundle(path) and (path / MANIFEST).is_file()):
+        raise BundleError(f"{path} exists and is no bundle; choose another name with -o")
 
 
 def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
@@ -40,8 +53,7 @@ def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
         BundleError: The folder cannot be written, or is something else than a bundle.
         UnsupportedOpError: A program cannot be compiled.
     """
-    if path.exists() and not is_bundle(path):
-        raise BundleError(f"{path} exists and is no bundle; choose another name with -o")
+    check_replaceable(path)
     graphs: dict[str, Artifact] = {"forward": finish(model.graph.clone(), model.digest)}
     for stem, tapped in (("activations", model.layers), ("attention", model.attention)):
         if tapped:
@@ -60,7 +72,7 @@ def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
                     "recipe": recipe.to_json(),
                     "key": recipe.key(),
                     "profile": program.resolved_profile,
-                    "precision": program.precision,
+                    "precision": program.precision or "fp32",
                     "file": f"graphs/{stem}.onnx",
                 }
             )
@@ -72,18 +84,27 @@ def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
             for stem, artifact in graphs.items():
                 (draft / "graphs" / f"{stem}.onnx").write_bytes(store.attach(artifact))
         (draft / MANIFEST).write_text(json.dumps(_manifest(model, entries), indent=1, ensure_ascii=False) + "\n")
-        if path.exists():
-            old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
-            path.rename(old)
-            draft.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            draft.rename(path)
+        _put_in_place(draft, path)
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return path
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Renames ``draft`` to ``path``; whatever interrupts that, an older bundle is back in its place."""
+    if not path.exists():
+        draft.rename(path)
+        return
+    old = path.with_name(f".{path.name}.{uuid4().hex[:8]}.old")
+    try:
+        path.rename(old)
+        draft.rename(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
@@ -95,7 +116,7 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         if manifest["format"]["name"] != FORMAT["name"]:
-            raise BundleError(f"{path} is no xgraph bundle")
+            raise ValueError(f"{MANIFEST} is not one of xgraph's")
         if manifest["format"]["version"] != FORMAT["version"]:
             raise BundleError(
                 f"{path} has bundle format {manifest['format']['version']}, this xgraph reads {FORMAT['version']}; "
@@ -104,7 +125,14 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
         graph = read(path / "graphs" / "forward.onnx")
         infer_shapes(graph)
         compiled = tuple(
-            Compiled(entry["key"], entry["profile"], path / entry["file"]) for entry in manifest["programs"]
+            Compiled(
+                recipe=entry["key"],
+                profile=entry["profile"],
+                file=path / "graphs" / Path(entry["file"]).name,
+                method=entry["method"],
+                precision=entry["precision"],
+            )
+            for entry in manifest["programs"]
         )
         spec = manifest["preprocessing"]
         return describe(
@@ -117,7 +145,9 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
             versions=manifest["versions"],
             compiled=compiled,
         )
-    except (OSError, ValueError, KeyError, TypeError, ExportError) as error:
+    except KeyError as error:
+        raise BundleError(f"{path} is damaged ({MANIFEST} lacks {error}); compile it again from the model") from error
+    except (OSError, ValueError, TypeError, ExportError, GraphError, InputError) as error:
         raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
 
 

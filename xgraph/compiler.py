@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +10,19 @@ import numpy as np
 from xgraph.errors import GraphError, LayerError, TargetError
 from xgraph.graph.artifact import Artifact, finish
 from xgraph.graph.emit import Emit
+from xgraph.graph.loop import sum_over_steps
 from xgraph.graph.lower import lower
+from xgraph.graph.perturb import Names, Perturbed, perturb
 from xgraph.graph.shapes import dims, dtype_of, named_dims, same
 from xgraph.graph.site import Site
 from xgraph.graph.splice import add_input, add_output, clean, values_by_name
-from xgraph.graph.types import Value
+from xgraph.graph.types import Graph, Value
 from xgraph.graph.walk import Lookup, pull
 from xgraph.model import Model
-from xgraph.plan import Of, Recipe, Wrt
+from xgraph.plan import ALPHA, Of, Recipe, Wrt, feed_name
 from xgraph.rules import readout
 from xgraph.rules.vjp import vjp
+from xgraph.sampling import Path
 
 TARGET, SEED, ATTRIBUTION = "xg_target", "xg_seed", "xg_attribution"
 BOOKS: dict[str, Lookup] = {"vjp": vjp.lookup}
@@ -43,20 +46,62 @@ def build(model: Model, recipe: Recipe, profile: str) -> Artifact:
         TargetError: The recipe's kind of target does not fit the output.
         LayerError: What is asked for does not exist or does not influence the output.
     """
+    work, hidden = _rewritten(model, recipe, profile)
+    return finish(work, model.digest, hidden)
+
+
+def build_path(model: Model, recipe: Recipe, path: Path, profile: str) -> Artifact:
+    """Returns one graph that runs ``recipe`` at every node of a path and adds up: inputs and outputs as usual.
+
+    Raises:
+        MethodError: A baseline of the path is made from samples or drawn at random, which happens outside graphs.
+    """
+    step, _ = _rewritten(model, recipe, profile)
+    work = model.graph.clone()
+    b = Emit(work)
+    values = values_by_name(work)
+    explained = explained_value(b, model, recipe.output, recipe.of)
+    bound = {port.name: values[port.name] for port in model.inputs}
+    if recipe.seed == "index":
+        _, bound[TARGET] = _index_seed(b, explained, TARGET)
+    else:
+        bound[SEED] = add_input(work, SEED, np.float32, dims(explained.value) or ())
+    varying = {ALPHA: path.positions[:, None]}
+    for part, wrt in enumerate(recipe.at):
+        rank = len(shape_of(model, model.value_of(wrt)))
+        varying[feed_name("baseline", part, len(recipe.at))] = path.fixed_baselines(rank)
+    likes = [(name, values[model.value_of(wrt)]) for name, wrt in zip(attribution_names(recipe), recipe.wrt, strict=True)]
+    totals = sum_over_steps(b, step, bound, varying, likes, path.draw_weights)
+    for (name, _), total in zip(likes, totals, strict=True):
+        add_output(b, total, name)
+    clean(work)
+    return finish(work, model.digest)
+
+
+def _rewritten(model: Model, recipe: Recipe, profile: str) -> tuple[Graph, dict[str, Value]]:
+    """Returns the lowered graph of a recipe, and the values that our own runs read beside its outputs."""
     work = model.graph.clone()
     b = Emit(work)
     values = values_by_name(work)
     for tap in recipe.taps:
         if values[tap] not in work.graph.outputs:
             work.graph.outputs.append(values[tap])
+    moved = {
+        wrt: perturb(b, values[model.value_of(wrt)], recipe.perturb, _feeds(recipe, part))
+        for part, wrt in enumerate(recipe.at)
+    }
     if recipe.book is None:
         hidden = {"explained": explained_value(b, model, recipe.output, recipe.of).value}
     else:
-        hidden = _pullback(b, model, recipe)
-    clean(work, keep=list(hidden.values()))
+        hidden = _pullback(b, model, recipe, moved)
+    outputs = list(work.graph.outputs)
+    # Outputs meanwhile, because lowering removes what no output needs.
+    work.graph.outputs.extend(value for value in dict.fromkeys(hidden.values()) if value not in outputs)
+    clean(work)
     lower(work, profile)
-    clean(work, keep=list(hidden.values()))
-    return finish(work, model.digest, hidden)
+    clean(work)
+    del work.graph.outputs[len(outputs) :]
+    return work, hidden
 
 
 def attribution_names(recipe: Recipe, number: int = 0) -> list[str]:
@@ -81,12 +126,17 @@ def _suffix(recipe: Recipe, number: int) -> str:
     return f"_{number}" if recipe.targets > 1 else ""
 
 
-def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, Value]:
+def _feeds(recipe: Recipe, part: int) -> Names:
+    parts = len(recipe.at)
+    return Names(feed_name("noise", part, parts), ALPHA, feed_name("baseline", part, parts))
+
+
+def _pullback(b: Emit, model: Model, recipe: Recipe, moved: Mapping[Wrt, Perturbed]) -> dict[str, Value]:
     explained = explained_value(b, model, recipe.output, recipe.of)
     hidden = {"explained": explained.value}
     forward = list(b.graph)
     values = values_by_name(b.model)
-    places = [values[model.value_of(wrt)] for wrt in recipe.wrt]
+    places = [moved[wrt].value if wrt in moved else values[model.value_of(wrt)] for wrt in recipe.wrt]
     for number in range(recipe.targets):
         if recipe.seed == "index":
             seed, hidden[class_role(number)] = _index_seed(b, explained, seed_name(recipe, number))
@@ -97,7 +147,12 @@ def _pullback(b: Emit, model: Model, recipe: Recipe) -> dict[str, Value]:
         arrived = pull(b, forward, BOOKS[recipe.book or ""], {explained.value: seed}, places)
         names = attribution_names(recipe, number)
         for wrt, place, g, name in zip(recipe.wrt, places, arrived, names, strict=True):
-            add_output(b, _cast(b, _read_out(b, recipe, wrt, place, g), None), name)
+            result = _read_out(b, recipe, wrt, place, g)
+            if recipe.difference:
+                covered = moved[wrt].difference
+                assert covered is not None
+                result = b.Mul(result, covered)
+            add_output(b, _cast(b, _reduced(b, recipe, result), None), name)
     return hidden
 
 
@@ -107,6 +162,10 @@ def _read_out(b: Emit, recipe: Recipe, wrt: Wrt, place: Value, g: Value | None) 
     if dims(g) is not None and not same(g, place):
         raise GraphError(f"the gradient of '{place.name}' {named_dims(place)} came out as {named_dims(g)}")
     return readout.apply(b, recipe.readout, place, g, dict(recipe.options))
+
+
+def _reduced(b: Emit, recipe: Recipe, value: Value) -> Value:
+    return b.ReduceSum(value, [-1], keepdims=0) if recipe.reduce == "sum" else value
 
 
 def explained_value(b: Emit, model: Model, output: str, of: Of) -> Explained:
@@ -129,10 +188,18 @@ def explained_value(b: Emit, model: Model, output: str, of: Of) -> Explained:
     return Explained(b.Softmax(logits, axis=axis), logits)
 
 
+def shape_of(model: Model, name: str) -> tuple[int | str | None, ...]:
+    """Returns the shape of a forward value; dynamic sizes by name."""
+    return dims(values_by_name(model.graph)[name]) or ()
+
+
 def explained_shape(model: Model, output: str | None) -> tuple[int | str | None, ...]:
     """Returns the shape of what a target picks from: (rows, classes), or the shape of the output."""
     head = model.heads[model.output(output).name]
-    shape = dims(values_by_name(model.graph)[_name(head.logits)]) or ()
+    shape = dims(values_by_name(model.graph)[_name(head.logits)])
+    if not shape:
+        what = "has an unknown shape" if shape is None else "is one number for the whole batch"
+        raise TargetError(f"the output '{head.output.name}' {what}, so no target can be chosen in it for each row")
     if len(shape) == 1:
         return (shape[0], 1)
     return shape[:2] if all(dim == 1 for dim in shape[2:]) else shape

@@ -11,7 +11,7 @@ import numpy as np
 from xgraph.errors import InputError
 from xgraph.graph.ports import Port
 from xgraph.model import Model
-from xgraph.preprocess import load_image
+from xgraph.preprocess import Preprocess, load_image
 
 
 def prepare(model: Model, x: Any) -> dict[str, np.ndarray]:
@@ -28,6 +28,11 @@ def prepare(model: Model, x: Any) -> dict[str, np.ndarray]:
     given = x if isinstance(x, Mapping) else {_only_input(model).name: x}
     for name in given:
         model.check_input(str(name))
+    scalars = [port.name for port in model.inputs if not port.shape]
+    if scalars:
+        raise InputError(
+            f"input '{scalars[0]}' is a single number without an axis of samples; export the model without it"
+        )
     missing = [port.name for port in model.inputs if port.name not in given]
     if missing:
         raise InputError(f"the input '{missing[0]}' is missing; the model takes {_listed(model)}")
@@ -55,10 +60,14 @@ def _listed(model: Model) -> str:
 def _array(port: Port, data: Any, model: Model) -> np.ndarray:
     if isinstance(data, str | Path) or _is_paths(data):
         paths = [data] if isinstance(data, str | Path) else data
-        data = _preprocessed(port, [load_image(path) for path in paths], model, "image files")
-    array = np.asarray(data)
+        spec = _spec(port, model, "image files")
+        data = spec([load_image(path) for path in paths])
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise InputError(f"input '{port.name}' is no array: its rows differ in length") from error
     if array.dtype == np.uint8 and port.is_float:
-        array = _preprocessed(port, array, model, "uint8 images")
+        array = _spec(port, model, "uint8 images")(array)
     array = _with_dtype(port, array)
     _check_shape(port, array)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -71,17 +80,18 @@ def _is_paths(data: Any) -> bool:
     return isinstance(data, Sequence) and len(data) > 0 and all(isinstance(item, str | Path) for item in data)
 
 
-def _preprocessed(port: Port, images: Any, model: Model, what: str) -> np.ndarray:
+def _spec(port: Port, model: Model, what: str) -> Preprocess:
     if port.role != "image":
         raise InputError(f"input '{port.name}' {list(port.shape)} is not an image; give an array instead of {what}")
     if model.preprocess is None and model.preprocess_problem:
         raise InputError(model.preprocess_problem)
     if model.preprocess is None:
         raise InputError(
-            f"{what} need a preprocessing spec: put the model's inference.yml beside it, or give --preprocess FILE.yml, "
-            "or --size --mean --std --layout (in Python: xgraph.load(..., preprocess=xgraph.Preprocess(...)))"
+            f"{what} need a preprocessing spec: put the model's inference.yml beside it, or give "
+            "--preprocess FILE.yml, or --size --mean --std --layout "
+            "(in Python: xgraph.load(..., preprocess=xgraph.Preprocess(...)))"
         )
-    return model.preprocess(images)
+    return model.preprocess
 
 
 def _with_dtype(port: Port, array: np.ndarray) -> np.ndarray:
@@ -90,18 +100,21 @@ def _with_dtype(port: Port, array: np.ndarray) -> np.ndarray:
         return array
     # Between float widths, and between integer widths that hold the values, nothing is misunderstood.
     if array.dtype.kind == "f" and port.is_float:
-        return array.astype(wanted)
+        with np.errstate(over="ignore"):  # too large becomes inf, which is reported by its position
+            return array.astype(wanted)
     if array.dtype.kind in "iu" and wanted.kind in "iu":
         limits = np.iinfo(wanted)
         if array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max):
             return array.astype(wanted)
-    hint = (
-        "; preprocess images to float first"
-        if wanted.kind == "f"
-        else "; token ids are integers"
-        if wanted.kind in "iu"
-        else ""
-    )
+    hint = ""
+    if array.dtype.kind in "iu" and wanted.kind in "iu":
+        hint = f", which cannot hold {array.min()} to {array.max()}"
+    elif array.dtype.kind in "biu" and port.is_float:
+        hint = (
+            "; preprocess images to float first" if port.role == "image" else f"; convert it with x.astype('{wanted}')"
+        )
+    elif wanted.kind in "iu":
+        hint = "; token ids are integers" if port.role == "tokens" else "; give integers"
     raise InputError(f"input '{port.name}' has dtype {array.dtype}, the model takes {wanted}{hint}")
 
 

@@ -182,6 +182,8 @@ def _write_cached(kept: Path, exported: Exported) -> None:
         (draft / "exported.json").write_text(json.dumps(data))
         draft.rename(kept)
     except OSError:
+        return
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xgraph.errors import InputError, LayerError, TargetError, nearest
 from xgraph.graph.layers import Layer, resolve, target_layer
-from xgraph.graph.patterns import Head
+from xgraph.graph.patterns import Head, find_pooled_maps
 from xgraph.graph.ports import Port
 from xgraph.graph.types import Graph
 from xgraph.plan import Wrt
@@ -28,8 +28,12 @@ class Compiled:
     """A graph of a bundle that is ready to run."""
 
     recipe: str
+    """``Recipe.key`` of what it computes."""
     profile: str
     file: Path
+    method: str = ""
+    precision: str = "fp32"
+    """What it was compiled to be run at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,14 @@ class Model:
         raise LayerError(
             "the model has no layer with spatial axes; name one with layer='NAME' (`xgraph inspect --layers`)"
         )
+
+    def pooled_maps(self, output: str | None = None) -> Place | None:
+        """Returns the feature maps that the head of an output pools before one linear layer; None for other heads."""
+        maps = find_pooled_maps(self.heads[self.output(output).name].logits)
+        if maps is None or maps.name is None:
+            return None
+        named = next((layer.name for layer in self.layers if layer.value == maps.name), maps.name)
+        return self._place(Wrt("layer", named))
 
     def value_of(self, wrt: Wrt) -> str:
         """Returns the name of the graph value behind ``wrt``.

@@ -18,7 +18,11 @@ from xgraph.errors import LayerError
 Of: TypeAlias = Literal["logit", "probability", "loss"]
 OF: tuple[Of, ...] = ("logit", "probability", "loss")
 Seed: TypeAlias = Literal["index", "given"]
+Perturbation: TypeAlias = Literal["noise", "relative_noise", "path"]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
+Shapes: TypeAlias = Sequence[tuple[int, ...]]
+ALPHA = "xg_alpha"
+"""Graph input: the position on the path, one number per row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,13 @@ class Recipe:
     """What becomes of activation and cotangent: a name in ``xgraph.rules.readout``."""
     options: tuple[tuple[str, Any], ...] = ()
     """Options of the readout."""
+    reduce: Literal["sum"] | None = None
+    """``sum``: the last axis of the result is added up, which makes one number of a token's embedding."""
+    perturb: tuple[Perturbation, ...] = ()
+    """How the values ``at`` are perturbed before anything is computed from them, in this order."""
+    at: tuple[Wrt, ...] = ()
+    difference: bool = False
+    """The readout is multiplied by what the path covers: x - baseline."""
     taps: tuple[str, ...] = ()
     """Forward values that are outputs too."""
 
@@ -80,6 +91,8 @@ class Recipe:
         """Returns the recipe that ``to_json`` wrote."""
         fields = dict(data)
         fields["wrt"] = tuple(Wrt(**wrt) for wrt in fields["wrt"])
+        fields["at"] = tuple(Wrt(**wrt) for wrt in fields["at"])
+        fields["perturb"] = tuple(fields["perturb"])
         fields["options"] = tuple((name, value) for name, value in fields["options"])
         fields["taps"] = tuple(fields["taps"])
         return cls(**fields)
@@ -105,8 +118,21 @@ class Sampler(Protocol):
     def draws(self) -> int:
         """Draws per sample row."""
 
-    def batch(self, inputs: Feeds, rows: np.ndarray, draws: np.ndarray) -> Batch:
-        """Returns the feeds of the pairs ``zip(rows, draws)``."""
+    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+        """Returns the feeds of the pairs ``zip(rows, draws)``.
+
+        Args:
+            inputs: the samples, by input name.
+            shapes: of the perturbed values (the recipe's ``at``), without the batch axis.
+            rows: sample row of each pair, in rising order.
+            draws: draw of each pair.
+            seed: of random draws.
+        """
+
+
+def feed_name(kind: Literal["noise", "baseline"], part: int, parts: int) -> str:
+    """Returns the graph input that perturbs value number ``part`` of ``parts``."""
+    return f"xg_{kind}" if parts == 1 else f"xg_{kind}_{part}"
 
 
 class Reducer(Protocol):
@@ -138,6 +164,12 @@ class Plan:
     stages: tuple[Stage, ...]
     names: tuple[str, ...]
     """What is explained, in the order of the last recipe's ``wrt``: the keys of ``Attribution.values``."""
+    ends: Stage | None = None
+    """Gives the explained output at the baselines; with it the completeness gap is computed."""
+    refinements: tuple[Stage, ...] = ()
+    """Each halves the distance between the nodes so far: the result is the mean of the old one and its own."""
+    tolerance: float = 0.0
+    """Rows whose completeness gap is below this share of the difference need no (further) refinement."""
 
     @property
     def recipes(self) -> Sequence[Recipe]:

@@ -33,12 +33,12 @@ class Target:
     @classmethod
     def index(cls, i: int | tuple[int, ...], output: str | None = None, of: Of = "logit") -> Target:
         """Class ``i``, or the entry at a tuple of indices over all axes but the first."""
-        return cls("index", tuple(int(j) for j in i) if isinstance(i, tuple) else _class(i), output, of)
+        return cls("index", tuple(_whole(j) for j in i) if isinstance(i, tuple) else _class(i), output, of)
 
     @classmethod
     def top(cls, rank: int = 1, output: str | None = None, of: Of = "logit") -> Target:
         """The class that the model ranks ``rank``-th for each row; 1 is the predicted class."""
-        if rank < 1:
+        if _whole(rank) < 1:
             raise TargetError(f"rank={rank}: ranks count from 1, the predicted class")
         return cls("top", int(rank), output, of)
 
@@ -55,17 +55,26 @@ class Target:
     @classmethod
     def pixel(cls, class_index: int, y: int, x: int, output: str | None = None, of: Of = "logit") -> Target:
         """Class ``class_index`` at one pixel of a segmentation output (N, classes, height, width)."""
-        return cls("index", (_class(class_index), int(y), int(x)), output, of)
+        return cls("index", (_class(class_index), _whole(y), _whole(x)), output, of)
 
     @classmethod
     def region(cls, class_index: int, mask: np.ndarray, output: str | None = None, of: Of = "logit") -> Target:
         """The sum of class ``class_index`` over a mask (height, width) of a segmentation output."""
-        return cls("region", (_class(class_index), np.asarray(mask, np.float32)), output, of)
+        try:
+            weights = np.array(mask, np.float32)
+        except (TypeError, ValueError) as error:
+            raise TargetError("the mask of a region must be numbers or booleans of shape (height, width)") from error
+        if weights.ndim != 2 or not np.isfinite(weights).all() or not weights.any():
+            raise TargetError(
+                "the mask of a region must be finite, not all 0, and of shape (height, width); "
+                f"its shape is {list(weights.shape)}"
+            )
+        return cls("region", (_class(class_index), weights), output, of)
 
     @classmethod
     def box(cls, box: int, class_index: int, output: str | None = None, of: Of = "logit") -> Target:
         """The score of ``class_index`` for box number ``box`` of a detection output (N, boxes, classes)."""
-        return cls("index", (int(box), _class(class_index)), output, of)
+        return cls("index", (_whole(box), _class(class_index)), output, of)
 
     @classmethod
     def parse(cls, given: Any, of: Of | None = None) -> Target:
@@ -81,8 +90,10 @@ class Target:
             return cls.top(of=chosen)
         if isinstance(given, int | np.integer) and not isinstance(given, bool):
             return cls.index(int(given), of=chosen)
-        if isinstance(given, list | tuple | np.ndarray) and np.asarray(given).dtype.kind in "iu":
-            return cls.per_row([int(c) for c in np.asarray(given).ravel()], of=chosen)
+        if isinstance(given, np.ndarray) and given.ndim == 0:
+            return cls.parse(given.item(), of)
+        if _is_classes(given):
+            return cls.per_row([int(c) for c in given], of=chosen)
         raise TargetError(
             f"target={given!r} is not understood; give a class number, one number per row, or an xgraph.Target"
         )
@@ -124,6 +135,11 @@ class Target:
         """
         seed = np.zeros(tuple(shape), np.float32)
         if self.kind == "contrast":
+            if seed.ndim != 2:
+                raise TargetError(
+                    f"a contrast needs one number per class, and the output has the shape {list(shape)}; "
+                    "choose an entry with Target.index((i, j ...)) or Target.pixel"
+                )
             _check_classes(np.asarray(self.value), shape[1])
             a, b = self.value
             seed[:, a] += 1
@@ -138,6 +154,11 @@ class Target:
             seed[:, class_index] = mask
         else:
             position = self.value
+            if not position:
+                raise TargetError(
+                    f"the output has the shape {list(shape)}, so there is no predicted class: say what to explain with "
+                    "Target.index((i, j ...)), Target.pixel, Target.region or Target.box"
+                )
             if len(position) != seed.ndim - 1 or any(
                 not 0 <= i < size for i, size in zip(position, shape[1:], strict=False)
             ):
@@ -159,11 +180,23 @@ class Target:
 
 
 def _class(number: int) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise TargetError(f"{number!r} is not a class number")
-    if number < 0:
+    if _whole(number) < 0:
         raise TargetError(f"class {number}: classes count from 0; leave the target out for the predicted class")
     return int(number)
+
+
+def _whole(number: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise TargetError(f"{number!r} is not a whole number; classes and positions are counted from 0")
+    return int(number)
+
+
+def _is_classes(given: Any) -> bool:
+    if isinstance(given, np.ndarray):
+        return given.ndim == 1 and given.dtype.kind in "iu"
+    return isinstance(given, list | tuple) and all(
+        isinstance(c, int | np.integer) and not isinstance(c, bool) for c in given
+    )
 
 
 def _check_classes(classes: np.ndarray, count: int) -> None:

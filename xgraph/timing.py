@@ -12,8 +12,6 @@ from xgraph.graph.normalise.verify import random_feeds
 from xgraph.plan import Recipe, Stage
 from xgraph.program import Program
 from xgraph.reducing import Take
-from xgraph.runtime.providers import choose
-from xgraph.runtime.run import Settings
 from xgraph.sampling import Once
 
 
@@ -25,8 +23,8 @@ def measure(
     The two take turns, so that a machine that slows down slows both; the ratio is taken round by round.
     """
     model = program.model
-    provider = choose(device, program.precision)
-    settings = Settings(provider, threads, batch, model.batch)
+    settings = program.settings(device, batch=batch, threads=threads)
+    provider = settings.provider
     one = random_feeds(model.graph)
     rows = model.batch or batch
     inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in one.items()}

@@ -54,7 +54,7 @@ def train(samples: int, epochs: int, batch: int, rate: float) -> ShapesCNN:
         for chosen in shuffle.permutation(samples)[: steps * batch].reshape(steps, batch):
             # Targets are smoothed so that probabilities do not saturate and their gradients do not vanish.
             target = nn.functional.label_smooth(nn.functional.one_hot(paddle.to_tensor(labels[chosen]), 8))
-            scores = net.logits(paddle.to_tensor(normalise(_flip(images[chosen], shuffle))))
+            scores = net.logits(paddle.to_tensor(normalise(flip(images[chosen], shuffle))))
             loss = nn.functional.cross_entropy(scores, target, soft_label=True)
             loss.backward()
             optimiser.step()
@@ -71,7 +71,7 @@ def train(samples: int, epochs: int, batch: int, rate: float) -> ShapesCNN:
     return net
 
 
-def accuracy(net: ShapesCNN, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+def accuracy(net: nn.Layer, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
     """Return the share of images that the network labels correctly."""
     right = 0
     with paddle.no_grad():
@@ -81,7 +81,7 @@ def accuracy(net: ShapesCNN, images: NDArray[np.uint8], labels: NDArray[np.int64
     return right / len(images)
 
 
-def _flip(images: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def flip(images: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Flip a batch along a random choice of its axes, under which every shape stays what it is."""
     rows, columns, swap = random.random(3) < 0.5
     images = images[:, :: -1 if rows else 1, :: -1 if columns else 1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
+
 import click
 
 from xgraph import __version__
@@ -26,6 +29,10 @@ for _item in (bench, compile_, demo, doctor, explain, inspect, methods):
 
 def main() -> None:
     """Entry point of ``xgraph`` and ``python -m xgraph``."""
+    # Formulas and labels must not end a command on a terminal whose character set lacks them.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     command(prog_name="xgraph")
 
 

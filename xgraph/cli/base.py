@@ -22,7 +22,10 @@ _DEBUG = "xgraph.debug"
 
 
 class Command(click.Command):
-    """A command whose errors are one line and exit code 1; usage errors are click's, with exit code 2."""
+    """A command whose errors are one line and exit code 1; usage errors are click's, with exit code 2.
+
+    Interrupted, it ends with 130, as shells expect; files appear whole or not at all, so nothing needs cleaning up.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,6 +42,11 @@ class Command(click.Command):
                 traceback.print_exc()
             click.echo(f"xgraph {self.name}: error: {' '.join(str(error).split())}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            if ctx.meta.get(_DEBUG):
+                traceback.print_exc()
+            click.echo(f"xgraph {self.name}: interrupted", err=True)
+            ctx.exit(130)
 
 
 def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -49,7 +57,7 @@ def model_options(function: F) -> F:
     """Adds MODEL, ``--params`` and ``--no-verify``."""
     for decorate in (
         click.option("--no-verify", is_flag=True, help="Do not compare the imported model with its source."),
-        click.option("--params", metavar="FILE", help="Paddle's parameter file, if it does not lie beside MODEL."),
+        click.option("--params", metavar="FILE", help="Paddle's parameters, where they do not lie beside MODEL."),
         click.argument("model"),
     ):
         function = decorate(function)
@@ -60,11 +68,11 @@ def preprocess_options(function: F) -> F:
     """Adds the options that say how pictures become the model's input."""
     for decorate in (
         click.option("--labels", metavar="FILE", help="Class names, one per line."),
-        click.option("--layout", metavar="NCHW|NHWC", help="Axis order of the model's input."),
-        click.option("--std", metavar="R,G,B", help="What channels are divided by."),
-        click.option("--mean", metavar="R,G,B", help="What is subtracted from channels."),
-        click.option("--size", metavar="H,W", help="Resize pictures to this size."),
-        click.option("--preprocess", metavar="FILE.yml", help="Paddle's inference.yml; found beside the model."),
+        click.option("--layout", metavar="NCHW|NHWC", help="Axis order of the model's input; default: NCHW."),
+        click.option("--std", metavar="R,G,B", help="What channels, in [0, 1], are divided by after that; default: 1."),
+        click.option("--mean", metavar="R,G,B", help="What is subtracted from channels in [0, 1]; default: 0."),
+        click.option("--size", metavar="HxW", help="Resize pictures to this: 224, or 224x320."),
+        click.option("--preprocess", metavar="FILE.yml", help="Default: the inference.yml beside the model, if any."),
     ):
         function = decorate(function)
     return function
@@ -124,7 +132,7 @@ def progress_bar(label: str) -> Callable[[int, int], None] | None:
             bars.append(tqdm(total=total, desc=label, unit="run", file=sys.stderr, leave=False))
         bars[0].update(done - bars[0].n)
         if done >= total:
-            bars[0].close()
+            bars.pop().close()
 
     return show
 
@@ -137,7 +145,10 @@ def check_writable(folder: Path) -> None:
     """
     import os
 
-    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    try:
+        existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    except (OSError, RuntimeError) as error:  # a name that is too long, a loop of links
+        raise XGraphError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise XGraphError(
             f"{folder} cannot be written: {existing} is no folder that can be written to; choose another with -o"

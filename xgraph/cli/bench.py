@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from xgraph.cli.base import Command, print_json, settings_from
+from xgraph.cli.base import Command, check_writable, print_json, settings_from
 from xgraph.plan import OF
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Time a method against the model's forward pass.")
 @click.argument("model")
 @click.option("-m", "--method", default="gradient", show_default=True, metavar="M")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the method; repeatable.")
@@ -25,7 +25,7 @@ from xgraph.plan import OF
     default="auto",
     show_default=True,
 )
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Default: the bundle's, else fp32.")
 @click.option("--threads", type=click.IntRange(1), metavar="K")
 @click.option("--rounds", type=click.IntRange(1), default=10, show_default=True, help="Timed runs of each.")
 @click.option("--json", "as_json", metavar="FILE", help="Write the figures to FILE; - for standard output.")
@@ -37,7 +37,7 @@ def bench(
     of: Any,
     batch: int,
     device: str,
-    precision: str,
+    precision: str | None,
     threads: int | None,
     rounds: int,
     as_json: str | None,
@@ -53,6 +53,8 @@ def bench(
     from xgraph.methods import create
     from xgraph.timing import measure
 
+    if as_json and as_json != "-":
+        check_writable(Path(as_json).parent)
     parameters = distribute(settings_from(pairs), (method,))[method]
     loaded = xgraph.load(model)
     labels = loaded.preprocess.labels if loaded.preprocess else ()

@@ -16,12 +16,18 @@ from xgraph.cli.base import (
     settings_from,
     spec_from,
 )
+from xgraph.errors import XGraphError
 from xgraph.plan import OF
 
 
-@click.command("compile", cls=Command)
+@click.command("compile", cls=Command, short_help="Compile a model into a bundle, or a method into one ONNX file.")
 @model_options
-@click.option("-o", "--output", metavar="OUT", help="A folder NAME.xgraph, or FILE.onnx with one --method.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="A folder NAME.xgraph, or FILE.onnx with one --method. Default: MODEL's name with .xgraph, here.",
+)
 @click.option("-m", "--method", "methods", multiple=True, metavar="M", help="Also compile this method; repeatable.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
 @click.option("--of", type=click.Choice(OF), default="logit", show_default=True, help="What is explained.")
@@ -48,7 +54,7 @@ def compile_(
 ) -> None:
     """Compile MODEL into a bundle of explanation graphs, or one method into one ONNX file."""
     import xgraph
-    from xgraph.bundle import write_bundle
+    from xgraph.bundle import check_replaceable, write_bundle
     from xgraph.cli.parameters import distribute
     from xgraph.runtime.providers import choose
 
@@ -59,6 +65,10 @@ def compile_(
     if precision != "fp32":
         choose("auto" if profile in ("auto", "portable") else profile, precision)
     check_writable(path.parent)
+    if single and path.is_dir():
+        raise XGraphError(f"{path} is a folder; choose another name with -o")
+    if not single:
+        check_replaceable(path)
     parameters = distribute(settings_from(pairs), methods or ("gradient",))
     loaded = load(model, params, no_verify, spec_from(preprocess))
     names = methods if single else dict.fromkeys(("gradient", *methods))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ from xgraph.cli.base import Command, check_writable, progress_bar
 _METHODS = ("gradient", "input_x_gradient", "grad_cam")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Compile a small model and explain eight pictures with it.")
 @click.option("-o", "--output", metavar="DIR", default="xgraph-demo", show_default=True, help="Where files go.")
 def demo(output: str) -> None:
     """Compile a small model that tells shapes apart, and explain eight pictures with it."""
@@ -34,13 +35,14 @@ def demo(output: str) -> None:
         bundle = write_bundle(model, programs, folder / "shapes_cnn.xgraph")
         click.echo(f"compiled {source.name} ({len(model.layers)} layers) into {bundle}")
         model = xgraph.load(bundle)
-        pictures = [read(model, path) for path in expand([str(data / "shapes")]) if path.suffix == ".png"]
+        pictures = [picture for path in expand([str(data / "shapes")]) for picture in read(model, path, 1)]
         attributions = [
             xgraph.explain(model, [p.path for p in pictures], name, progress=progress_bar(name)) for name in _METHODS
         ]
-        entries = []
+        entries: list[dict[str, Any]] = []
+        taken: set[str] = set()
         for row, picture in enumerate(pictures):
-            entries += write_source(picture, [a.rows([row]) for a in attributions], folder)
+            entries += write_source(picture, [a.rows([row]) for a in attributions], folder, taken)
         write_run(model, entries, attributions, folder)
     for picture, entry in zip(pictures, entries, strict=True):
         click.echo(f"{picture.path.stem:<10} predicted {entry['results'][0]['label']:<10} {folder / entry['gallery']}")

@@ -20,7 +20,7 @@ _PACKAGES = (
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show versions, devices and what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(as_json: bool) -> None:
     """Show versions, execution providers and CPU features, and say what is missing."""
@@ -33,10 +33,11 @@ def doctor(as_json: bool) -> None:
         click.echo(f"  {name:<26} {found or '-'}")
     click.echo(f"providers  {', '.join(document['providers']) or 'none'}")
     click.echo(f"cpu        {', '.join(document['cpu']) or 'no known features'}")
-    for line in document["missing"]:
-        click.echo(f"missing    {line}")
+    for title in ("missing", "optional"):
+        for line in document[title]:
+            click.echo(f"{title:<11}{line}")
     if not document["missing"]:
-        click.echo("nothing is missing")
+        click.echo("nothing that is needed is missing")
 
 
 def examine() -> dict[str, Any]:
@@ -45,12 +46,13 @@ def examine() -> dict[str, Any]:
 
     packages = {name: _version(name) for name in _PACKAGES}
     providers, missing = _providers()
+    optional = []
     if not packages["paddlepaddle"] or not packages["paddle2onnx"]:
-        missing.append('Paddle models cannot be read: pip install "xgraph[paddle]" (Python 3.11 or 3.12)')
+        optional.append('Paddle models cannot be read: pip install "xgraph[paddle]" (Python 3.11 or 3.12)')
     if packages["onnxruntime"] and packages["onnxruntime-gpu"]:
         missing.append("onnxruntime and onnxruntime-gpu overwrite each other: uninstall one, reinstall the other")
     if not packages["onnxruntime-ep-openvino"]:
-        missing.append('device openvino: pip install "xgraph[openvino]" (optional; fast bf16 on CPUs)')
+        optional.append('device openvino: pip install "xgraph[openvino]" (fast bf16 on CPUs)')
     return {
         "xgraph": __version__,
         "python": platform.python_version(),
@@ -60,6 +62,7 @@ def examine() -> dict[str, Any]:
         "providers": providers,
         "cpu": _cpu_features(),
         "missing": missing,
+        "optional": optional,
     }
 
 

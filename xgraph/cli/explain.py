@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from xgraph.cli.base import (
     settings_from,
     spec_from,
 )
+from xgraph.errors import TargetError
 from xgraph.plan import OF
 
 if TYPE_CHECKING:
@@ -26,19 +28,20 @@ if TYPE_CHECKING:
     from xgraph.model import Model
 
 _TOGETHER = 256
-"""Input files held in memory at once."""
+"""Samples held in memory at once."""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Explain what a model says about pictures or arrays.")
 @model_options
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-m", "--method", "methods", multiple=True, required=True, metavar="M", help="A method; repeatable.")
+@click.option("-m", "--method", "methods", multiple=True, metavar="M", help="A method; required, repeatable.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
 @click.option(
     "-t",
     "--target",
     metavar="T",
-    help="Class number, label, 3,7,7 (one per row), top:K, contrast:A,B, pixel:C,Y,X, box:I,C. Default: the predicted class.",
+    help="Class number, label, 3,7,7 (one per sample), top:K, contrast:A,B, pixel:C,Y,X or box:I,C. "
+    "Default: the predicted class.",
 )
 @click.option("--of", type=click.Choice(OF), default="logit", show_default=True, help="What is explained.")
 @click.option(
@@ -48,7 +51,7 @@ _TOGETHER = 256
     default="auto",
     show_default=True,
 )
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Default: the bundle's, else fp32.")
 @click.option("-b", "--batch", type=click.IntRange(1), metavar="N", help="Samples at once; default: from free memory.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random draws.")
 @click.option("--threads", type=click.IntRange(1), metavar="K", help="Threads of the engine; default: all cores.")
@@ -65,7 +68,7 @@ def explain(
     target: str | None,
     of: Any,
     device: str,
-    precision: str,
+    precision: str | None,
     batch: int | None,
     seed: int,
     threads: int | None,
@@ -75,20 +78,24 @@ def explain(
 ) -> None:
     """Explain what MODEL (a model file, folder or bundle) says about each INPUT.
 
-    INPUT is a picture, a .npy array, a .npz of arrays by input name, or a folder of these.
+    INPUT is a picture, a .npy array, a .npz of arrays by input name, or a folder, which stands for its
+    pictures, or for its arrays if there are no pictures. Each gets NAME_METHOD_LABEL.png and .npz.
     """
     import numpy as np
 
     import xgraph
     from xgraph.cli.parameters import distribute
     from xgraph.cli.report import write_run, write_source
-    from xgraph.cli.sources import expand
+    from xgraph.cli.sources import count, expand
     from xgraph.cli.targets import read_target
     from xgraph.runtime.providers import choose
 
+    if not methods:
+        raise click.UsageError("give at least one --method M; `xgraph methods` lists them")
+    methods = tuple(dict.fromkeys(methods))
     files = expand(inputs)
     parameters = distribute(settings_from(pairs), methods)
-    choose(device, precision)
+    choose(device, precision or "fp32")
     folder = Path(output)
     check_writable(folder)
     loaded = load(model, params, no_verify, spec_from(preprocess))
@@ -97,14 +104,19 @@ def explain(
     programs = [
         xgraph.Program(loaded, _method(name, parameters[name]), chosen, precision=precision) for name in methods
     ]
+    if chosen.kind == "per_row" and len(chosen.value) != (samples := count(loaded, files)):
+        raise TargetError(f"{len(chosen.value)} targets were given for {samples} samples; give one for each")
     entries: list[dict[str, Any]] = []
     attributions: list[xgraph.Attribution] = []
+    taken: set[str] = set()
     for sources in _groups(loaded, files):
         feeds = {name: np.concatenate([source.feeds[name] for source in sources]) for name in sources[0].feeds}
+        done, rows = len(entries), sum(source.rows for source in sources)
+        part = replace(chosen, value=chosen.value[done : done + rows]) if chosen.kind == "per_row" else chosen
         attributions = [
             program(
                 feeds,
-                chosen,
+                part,
                 device=device,
                 batch=batch,
                 threads=threads,
@@ -115,8 +127,8 @@ def explain(
         ]
         start = 0
         for source in sources:
-            rows = slice(start, start + source.rows)
-            entries += write_source(source, [attribution.rows(rows) for attribution in attributions], folder)
+            own = slice(start, start + source.rows)
+            entries += write_source(source, [attribution.rows(own) for attribution in attributions], folder, taken)
             start += source.rows
     document = write_run(loaded, entries, attributions, folder)
     if as_json:
@@ -124,9 +136,8 @@ def explain(
         return
     for entry in entries:
         for result in entry["results"]:
-            click.echo(
-                f"{entry['input']}\t{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}"
-            )
+            found = f"{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}"
+            click.echo(f"{entry['input']}\t{found}")
     click.echo(f"{len(entries)} sample{'s' * (len(entries) != 1)} explained, files in {folder}")
 
 
@@ -142,12 +153,12 @@ def _groups(model: Model, files: list[Path]) -> Iterator[list[Source]]:
 
     group: list[Source] = []
     for file in files:
-        source = read(model, file)
-        same = not group or _shapes(source) == _shapes(group[0])
-        if group and (not same or len(group) >= _TOGETHER):
-            yield group
-            group = []
-        group.append(source)
+        for source in read(model, file, _TOGETHER):
+            same = not group or _shapes(source) == _shapes(group[0])
+            if group and (not same or sum(one.rows for one in group) + source.rows > _TOGETHER):
+                yield group
+                group = []
+            group.append(source)
     if group:
         yield group
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from xgraph.graph.layers import Layer
     from xgraph.graph.ports import Port
     from xgraph.model import Model
+_READ_AS = {"image": "an image", "tokens": "token ids", "mask": "a mask"}
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show a model's inputs, outputs, layers and coverage.")
 @model_options
 @click.option("--layers", "what", flag_value="layers", help="Only the layers, one line each.")
 @click.option("--attention", "what", flag_value="attention", help="Only the attention maps.")
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 def inspect(model: str, params: str | None, no_verify: bool, what: str | None, as_json: bool) -> None:
     """Show what a model offers to explain: inputs, outputs, layers, coverage.
 
-    Layer lines are NAME, operator, output shape and role, separated by tabs.
+    With --layers and --attention a line is NAME, operator, output shape and role, separated by tabs; with
+    --coverage it is node, operator and what each rule book says.
     """
     loaded = load(model, params, no_verify)
     if as_json:
@@ -34,7 +36,7 @@ def inspect(model: str, params: str | None, no_verify: bool, what: str | None, a
         return
     if what is None:
         _print_summary(loaded)
-    if what in (None, "layers"):
+    elif what == "layers":
         _print_layers(loaded.layers)
     elif what == "attention":
         if not loaded.attention:
@@ -49,17 +51,41 @@ def _shape(shape: Iterable[int | str]) -> str:
 
 
 def _print_summary(model: Model) -> None:
-    click.echo(f"model    {model.path} ({model.source}, opset {model.opset}, digest {model.digest[:12]})")
+    from xgraph.graph.layers import target_layer
+
+    def line(title: str, text: str) -> None:
+        click.echo(f"{title:<11}{text}")
+
+    line("model", f"{model.path} ({model.source}, opset {model.opset}, digest {model.digest[:12]})")
     for port in model.inputs:
-        click.echo(f"input    {port.name}\t{port.dtype}\t{_shape(port.shape)}\t{port.role}")
+        line("input", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_READ_AS.get(port.role, port.role)}")
     for port in model.outputs:
-        click.echo(f"output   {port.name}\t{port.dtype}\t{_shape(port.shape)}\t{_head(model, port)}")
-    batch = "dynamic" if model.batch is None else f"fixed at {model.batch}: samples run {model.batch} at a time"
-    click.echo(f"batch    {batch}")
+        line("output", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_head(model, port)}")
+    line("batch", "any" if model.batch is None else f"fixed: samples run {model.batch} at a time")
+    line("pictures", _pictures(model))
     missing = [row for row in _coverage(model) if row["books"]["vjp"] == "missing"]
     ops = ", ".join(f"{op} ({count})" for op, count in Counter(row["op"] for row in missing).items())
-    click.echo(f"gradient {'every node has a rule' if not missing else 'no rule for ' + ops}")
-    click.echo(f"layers   {len(model.layers)}")
+    line("gradient", f"no rule for {ops}; see --coverage" if missing else "every node has a rule")
+    line("layers", f"{len(model.layers)}; see --layers")
+    cam = target_layer(model.layers)
+    if cam is not None:
+        line("CAM layer", f"{cam.name}  {_shape(cam.shape)} (the default of CAM methods)")
+    if model.attention:
+        line("attention", f"{len(model.attention)} maps; see --attention")
+    for ready in model.compiled:
+        line("compiled", f"{ready.method} for {ready.profile}, {ready.precision}")
+
+
+def _pictures(model: Model) -> str:
+    spec = model.preprocess
+    if spec is not None:
+        labels = f", {len(spec.labels)} labels" if spec.labels else ""
+        return f"are preprocessed{labels}"
+    if model.preprocess_problem:
+        return model.preprocess_problem
+    if any(port.role == "image" for port in model.inputs):
+        return "need --preprocess, or --size --mean --std; arrays go in as they are"
+    return "no input is an image; give arrays"
 
 
 def _head(model: Model, port: Port) -> str:

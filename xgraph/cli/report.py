@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +20,23 @@ from xgraph.model import Model
 from xgraph.result import Attribution
 
 
-def write_source(source: Source, attributions: Sequence[Attribution], folder: Path) -> list[dict[str, Any]]:
+def write_source(
+    source: Source, attributions: Sequence[Attribution], folder: Path, taken: set[str]
+) -> list[dict[str, Any]]:
     """Writes the files of one input and returns an entry of ``run.json`` per sample.
 
     Args:
         source: the input file.
         attributions: one per method, with the rows of this file.
         folder: where to.
+        taken: the file name stems that this run has used; those of this input are added.
     """
     entries = []
     for row in range(source.rows):
-        stem = source.path.stem if source.rows == 1 else f"{source.path.stem}_{row}"
+        number = source.first + row
+        stem = _unique(source.path.stem if source.total == 1 else f"{source.path.stem}_{number}", taken)
         results = [_write_row(source, attribution.rows([row]), stem, folder) for attribution in attributions]
-        entry: dict[str, Any] = {"input": str(source.path), "row": row, "results": results}
+        entry: dict[str, Any] = {"input": _text(source.path), "row": number, "results": results}
         if len(attributions) > 1 and _drawable(attributions[0]):
             entry["gallery"] = _write_gallery(source, attributions, row, stem, folder)
         entries.append(entry)
@@ -44,7 +50,7 @@ def write_run(
     document = {
         "xgraph": __version__,
         "model": {
-            "path": str(model.path),
+            "path": _text(model.path),
             "digest": model.digest,
             "source": model.source,
             "opset": model.opset,
@@ -86,7 +92,8 @@ def _write_row(source: Source, attribution: Attribution, stem: str, folder: Path
         "label": label,
         "class": None if classes is None else int(classes[0]),
         "score": float(attribution.scores[0]),
-        "checks": {key: float(value[0]) for key, value in attribution.checks.items()},
+        # JSON has no NaN, which stands for a check that is not defined for a row.
+        "checks": {key: None if math.isnan(value[0]) else float(value[0]) for key, value in attribution.checks.items()},
         "files": files,
     }
 
@@ -95,6 +102,21 @@ def _write_gallery(source: Source, attributions: Sequence[Attribution], row: int
     from xgraph.render import gallery, save_png
 
     return save_png(gallery(attributions, row, source.picture), folder / f"{stem}_gallery.png").name
+
+
+def _unique(stem: str, taken: set[str]) -> str:
+    """Inputs of one name lie in different folders; on some systems files that differ in case are one."""
+    candidate, number = stem, 1
+    while candidate.lower() in taken:
+        number += 1
+        candidate = f"{stem}-{number}"
+    taken.add(candidate.lower())
+    return candidate
+
+
+def _text(path: Path) -> str:
+    """File names are bytes, and not all of them are text."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _drawable(attribution: Attribution) -> bool:

@@ -19,12 +19,17 @@ def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
     """
     if text is None:
         return Target.top(of=of)
-    if text in labels:
-        return Target.index(list(labels).index(text), of=of)
+    named = [i for i, label in enumerate(labels) if label == text]
+    if len(named) > 1:
+        raise TargetError(f"the label '{text}' stands for the classes {', '.join(map(str, named))}; give the number")
+    if named:
+        return Target.index(named[0], of=of)
     form, colon, rest = text.partition(":")
     numbers = _numbers(rest if colon else text)
     if numbers is None:
         close = nearest(text, labels)
+        if form == "region":
+            raise TargetError("a region needs a mask, so it is for Python: xgraph.Target.region(class_index, mask)")
         raise TargetError(f"target '{text}' is not understood{close or f'; write {_FORMS}'}")
     match (form if colon else "class", len(numbers)):
         case ("class", 1):

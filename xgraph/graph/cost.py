@@ -32,8 +32,8 @@ def peak_bytes(model: ir.Model) -> int:
 
 
 def input_bytes(model: ir.Model) -> int:
-    """Returns the bytes of one sample of the graph's inputs, dynamic axes taken as in ``peak_bytes``."""
-    return sum(_bytes(value) for value in model.graph.inputs)
+    """Returns the bytes of one sample of the source model's inputs, dynamic axes taken as in ``peak_bytes``."""
+    return sum(_bytes(value) for value in model.graph.inputs if not (value.name or "").startswith("xg_"))
 
 
 def _bytes(value: ir.Value) -> int:

@@ -47,7 +47,8 @@ class Emit:
         self._context.reserve_symbol_names(_symbols(self.graph))
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._emitted: dict[Any, tuple[Value, ...]] = {}
-        self._taken = {value.name for node in self.graph for value in node.outputs}
+        # Nodes keep their names when their outputs are renamed, so both count.
+        self._taken = {value.name for node in self.graph for value in (node, *node.outputs)}
         self._taken.update(self.graph.initializers, (value.name for value in self.graph.inputs))
         self._count = 0
 
@@ -143,7 +144,9 @@ class Emit:
             self.source = before
 
     def _operands(self, operands: Sequence[Operand]) -> list[Value | None]:
-        first = next((operand for operand in operands if isinstance(operand, ir.Value)), None)
+        given = [operand for operand in operands if isinstance(operand, ir.Value)]
+        # A condition in front does not tell the dtype of the numbers behind it.
+        first = next((value for value in given if value.dtype != ir.DataType.BOOL), given[0] if given else None)
         values: list[Value | None] = []
         for operand in operands:
             if operand is None or isinstance(operand, ir.Value):

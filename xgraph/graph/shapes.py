@@ -20,7 +20,8 @@ def dims(value: ir.Value) -> tuple[Dim, ...] | None:
 
 def named_dims(value: ir.Value) -> tuple[int | str, ...]:
     """Returns the dimensions with ``"?"`` for what is unknown; for reports, never for decisions."""
-    return tuple("?" if dim is None else dim for dim in dims(value) or ("?",))
+    known = dims(value)
+    return ("?",) if known is None else tuple("?" if dim is None else dim for dim in known)
 
 
 def rank(value: ir.Value) -> int:

@@ -41,10 +41,7 @@ def add_output(b: Emit, value: ir.Value, name: str) -> ir.Value:
     return value
 
 
-def clean(model: ir.Model, keep: Sequence[ir.Value] = ()) -> None:
-    """Removes what neither the outputs nor ``keep`` need, and sorts the graph."""
-    outputs = list(model.graph.outputs)
-    model.graph.outputs.extend(value for value in keep if value not in outputs)
+def clean(model: ir.Model) -> None:
+    """Removes what no output needs, and sorts the graph."""
     RemoveUnusedNodesPass()(model)
-    del model.graph.outputs[len(outputs) :]
     model.graph.sort()

@@ -11,6 +11,7 @@ from xgraph.plan import Plan
 
 if TYPE_CHECKING:
     from xgraph.model import Model
+    from xgraph.plan import Of
     from xgraph.target import Target
 
 
@@ -25,6 +26,8 @@ class GradCam:
     Attributes:
         layer: name of a layer with output (N, channels, height, width); default: the last one with spatial axes.
         relu: keep only what speaks for the target, as the paper does.
+        variant: ``"interpretdl"``: the mean over channels instead of the sum, of the probability, as InterpretDL 0.8.0
+            computes it.
     """
 
     name: ClassVar[str] = "grad_cam"
@@ -33,7 +36,14 @@ class GradCam:
 
     layer: str | None = None
     relu: bool = True
+    variant: Literal["paper", "interpretdl"] = "paper"
+
+    @property
+    def objective(self) -> Of:
+        """What is explained unless the caller says."""
+        return "probability" if self.variant == "interpretdl" else "logit"
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one backward pass down to the layer."""
-        return pullback(model, target, [model.resolve_layer(self.layer)], "cam", relu=self.relu)
+        channels = "mean" if self.variant == "interpretdl" else "sum"
+        return pullback(model, target, [model.resolve_layer(self.layer)], "cam", relu=self.relu, channels=channels)

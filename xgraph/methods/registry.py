@@ -73,10 +73,7 @@ def create(name: str, parameters: Mapping[str, Any]) -> Method:
     Raises:
         MethodError: There is no such method, it has no such parameter, or a value has the wrong type.
     """
-    methods = _all()
-    if name not in methods:
-        raise MethodError(f"there is no method '{name}'{nearest(name, methods)} (`xgraph methods` lists them)")
-    cls = methods[name]
+    cls = method_class(name)
     hints = get_type_hints(cls)
     known = {field.name for field in fields(cls)}
     for key, value in parameters.items():
@@ -87,6 +84,18 @@ def create(name: str, parameters: Mapping[str, Any]) -> Method:
             raise MethodError(f"{name}: {key}={value!r} should be {_readable(hints[key])}")
     method: Method = cls(**parameters)
     return method
+
+
+def method_class(name: str) -> Any:
+    """Returns the class of the method ``name``.
+
+    Raises:
+        MethodError: There is no such method.
+    """
+    methods = _all()
+    if name not in methods:
+        raise MethodError(f"there is no method '{name}'{nearest(name, methods)} (`xgraph methods` lists them)")
+    return methods[name]
 
 
 def infos() -> list[MethodInfo]:
@@ -114,6 +123,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in get_args(hint)
     if origin in (tuple, list):
         return isinstance(value, tuple | list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if hint is Any:
+        return True
     if hint is type(None):
         return value is None
     if hint is float:

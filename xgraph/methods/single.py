@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import Take
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from xgraph.target import Target
 
 
-def pullback(model: Model, target: Target, places: Sequence[Place], readout: str, **options: Any) -> Plan:
+def pullback(
+    model: Model,
+    target: Target,
+    places: Sequence[Place],
+    readout: str,
+    *,
+    reduce: Literal["sum"] | None = None,
+    **options: Any,
+) -> Plan:
     """Returns the plan that pulls the target back to ``places`` and applies a readout there."""
     recipe = Recipe(
         output=model.output(target.output).name,
@@ -24,5 +32,6 @@ def pullback(model: Model, target: Target, places: Sequence[Place], readout: str
         wrt=tuple(place.wrt for place in places),
         readout=readout,
         options=tuple(sorted((name, value) for name, value in options.items() if value is not None)),
+        reduce=reduce,
     )
     return Plan((Stage(recipe, Once(), Take()),), tuple(place.label for place in places))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xgraph.errors import InputError
 from xgraph.plan import Batch
 
 
@@ -18,17 +19,25 @@ class Take:
         """Returns an empty state."""
         return rows, {}
 
-    def update(
-        self, state: tuple[int, dict[str, np.ndarray]], outputs: Mapping[str, np.ndarray], batch: Batch
-    ) -> bool:
+    def update(self, state: tuple[int, dict[str, np.ndarray]], outputs: Mapping[str, np.ndarray], batch: Batch) -> bool:
         """Stores the outputs of a batch."""
         rows, kept = state
         for name, array in outputs.items():
             if name not in kept:
-                kept[name] = np.zeros((rows, *array.shape[1:]), array.dtype)
+                kept[name] = _room(rows, array)
             kept[name][batch.rows] = array
         return False
 
     def finish(self, state: tuple[int, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Returns one array per output, first axis = samples."""
         return state[1]
+
+
+def _room(rows: int, like: np.ndarray) -> np.ndarray:
+    try:
+        return np.zeros((rows, *like.shape[1:]), like.dtype)
+    except MemoryError as error:
+        size = rows * like[:1].nbytes / 1e9
+        raise InputError(
+            f"the result for {rows} rows takes {size:.0f} GB, more memory than there is; explain fewer at a time"
+        ) from error

@@ -23,6 +23,6 @@ def batch_size(pairs: int, sample_bytes: int, *, asked: int | None = None, budge
         limit = asked
     else:
         budget = budget or psutil.virtual_memory().available // 4
-        limit = min(_MOST, max(1, budget // sample_bytes))
+        limit = min(_MOST, max(1, int(budget // max(1, sample_bytes))))
     # Equal batches: the last one would otherwise be padded, or need a session of its own.
     return ceil(pairs / ceil(pairs / limit)) if pairs else 1

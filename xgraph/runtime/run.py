@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TypeAlias
 
 import numpy as np
 
+from xgraph.errors import InputError
 from xgraph.graph.artifact import Artifact
-from xgraph.plan import Feeds, Reducer, Sampler
+from xgraph.plan import Feeds, Reducer, Sampler, Shapes
 from xgraph.runtime.batches import batch_size
 from xgraph.runtime.providers import Provider
 from xgraph.runtime.session import open_session
@@ -27,8 +29,13 @@ class Settings:
     batch: int | None = None
     """Batch size asked for; None: from the memory budget."""
     fixed_batch: int | None = None
-    """The batch size that is baked into the model, if one is."""
+    """The batch size that is baked into the model, if one is; it goes before what was asked for."""
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        for name, number in (("batch", self.batch), ("threads", self.threads)):
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+                raise InputError(f"{name}={number!r} should be a whole number from 1")
 
 
 def run(
@@ -39,6 +46,8 @@ def run(
     extra: Mapping[str, np.ndarray],
     outputs: Sequence[str],
     settings: Settings,
+    shapes: Shapes = (),
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Runs one stage.
 
@@ -50,20 +59,22 @@ def run(
         extra: per-row inputs of the graph that are not the model's (``xg_target``, ``xg_seed``).
         outputs: the graph outputs that the reducer wants.
         settings: device, threads, batch size, progress.
+        shapes: of the values that the sampler perturbs, without the batch axis.
+        seed: of random draws.
 
     Returns:
         What the reducer makes of it, by output name.
     """
     rows = len(next(iter(inputs.values())))
     pairs = rows * sampler.draws
-    size = settings.fixed_batch or batch_size(pairs, artifact.sample_bytes, asked=settings.batch)
+    size = settings.fixed_batch or batch_size(pairs, _sample_bytes(artifact, inputs), asked=settings.batch)
     session = open_session(
         artifact, settings.provider, threads=settings.threads, batch=None if settings.fixed_batch else size
     )
     state = reducer.start(rows)
     for start in range(0, pairs, size):
         pair = np.arange(start, min(start + size, pairs))
-        batch = sampler.batch(inputs, pair // sampler.draws, pair % sampler.draws)
+        batch = sampler.batch(inputs, shapes, pair // sampler.draws, pair % sampler.draws, seed)
         feeds = {**batch.feeds, **{name: array[batch.rows] for name, array in extra.items()}}
         results = session.run({name: _padded(array, size) for name, array in feeds.items()}, outputs)
         done = reducer.update(state, {name: array[: len(pair)] for name, array in results.items()}, batch)
@@ -72,6 +83,14 @@ def run(
         if done:
             break
     return reducer.finish(state)
+
+
+def _sample_bytes(artifact: Artifact, inputs: Feeds) -> int:
+    """Scales the estimate, which took dynamic axes at a typical size, to the size of these samples."""
+    if not artifact.input_bytes:
+        return artifact.sample_bytes
+    given = sum(array[:1].nbytes for array in inputs.values())
+    return ceil(artifact.sample_bytes * given / artifact.input_bytes)
 
 
 def _padded(array: np.ndarray, size: int) -> np.ndarray:

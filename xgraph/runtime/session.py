@@ -36,10 +36,10 @@ class Session:
         self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in artifact.weights.items()}
         if self._weights:
             options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        library = library_path()
-        if library is not None:
-            options.register_custom_ops_library(str(library))
         try:
+            library = library_path()
+            if library is not None:
+                options.register_custom_ops_library(str(library))
             providers = configure(options, provider)
             self._session = ort.InferenceSession(graph, options, **({"providers": providers} if providers else {}))
         except ort_errors() as error:

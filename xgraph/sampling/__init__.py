@@ -1,5 +1,7 @@
 """Samplers: where the inputs of a graph come from."""
 
+from xgraph.sampling.noise import Noise
 from xgraph.sampling.once import Once
+from xgraph.sampling.path import Path, RandomPath
 
-__all__ = ["Once"]
+__all__ = ["Noise", "Once", "Path", "RandomPath"]

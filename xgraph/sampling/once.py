@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xgraph.plan import Batch, Feeds
+from xgraph.plan import Batch, Feeds, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Once:
 
     draws: int = 1
 
-    def batch(self, inputs: Feeds, rows: np.ndarray, draws: np.ndarray) -> Batch:
+    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
         """Returns the chosen rows of every input."""
         feeds = {name: array[rows] for name, array in inputs.items()}
         return Batch(rows, draws, feeds, np.ones(len(rows)))

@@ -48,6 +48,8 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "1 x 1, groups": ((2, 4, 9, 10), (6, 2, 1, 1), {"group": 2}),
     "1 x 1, stride 2": ((2, 4, 8, 10), (6, 4, 1, 1), {"strides": [2, 2]}),
     "1 x 1, stride 2, odd": ((2, 4, 9, 11), (6, 4, 1, 1), {"strides": [2, 2]}),
+    "1 x 1, stride 2, whole blocks": ((2, 16, 9, 11), (6, 16, 1, 1), {"strides": [2, 2]}),
+    "stride 2, whole blocks": ((2, 16, 9, 11), (6, 16, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
     "1 x 1, stride 2, padded": ((2, 4, 9, 10), (6, 4, 1, 1), {"strides": [2, 3], "pads": [1, 1, 0, 2]}),
     "1 x 1, stride 3, groups": (
         (2, 4, 9, 10),
@@ -168,3 +170,10 @@ def test_unknown_kernel_is_an_error(h):
     graph.outputs.append(adjoint.conv_input_grad(b, site, g))
     with pytest.raises(ShapeUnknownError, match="kernel size of the weight 'w'"):
         lower(model)
+
+
+def test_cpu_brings_zero_insertion_into_the_blocked_layout(h, rng):
+    x_shape, w_shape, attributes = CASES["1 x 1, stride 2, whole blocks"]
+    w = rng.standard_normal(w_shape).astype(np.float32)
+    assert h.operators(h.gradient_model("Conv", x_shape, w, profile="cpu", **attributes))[-1] == "MaxPool"
+    assert "MaxPool" not in h.operators(h.gradient_model("Conv", x_shape, w, profile="openvino", **attributes))

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower.blocked import anchored
+from xgraph.graph.lower.crop import crop_negative
 from xgraph.graph.lower.polyphase import phases_pay, polyphase, zero_inserted
 from xgraph.graph.lower.spread import spread
 from xgraph.graph.lower.weights import flipped, kernel_of
@@ -48,14 +49,3 @@ def _as_conv(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group: int)
         dilations=window.dilations,
         group=group,
     )
-
-
-def crop_negative(b: Emit, g: ir.Value, begins: list[int], ends: list[int]) -> ir.Value:
-    """Cuts off what a negative padding says: outputs that saw nothing but padding."""
-    axes = [i for i in range(len(begins)) if begins[i] < 0 or ends[i] < 0]
-    if not axes:
-        return g
-    last = 2**31 - 1
-    starts = [max(-begins[i], 0) for i in axes]
-    stops = [ends[i] if ends[i] < 0 else last for i in axes]
-    return b.Slice(g, starts, stops, [i + 2 for i in axes])

@@ -13,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from xgraph.graph.emit import Emit
+from xgraph.graph.lower.crop import crop_negative
+from xgraph.graph.lower.interleave import interleaved
 from xgraph.graph.lower.weights import transposed
 from xgraph.graph.lower.window import Window
 from xgraph.graph.shapes import need_static
@@ -25,16 +27,25 @@ def phases_pay(window: Window) -> bool:
 
 
 def polyphase(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group: int) -> ir.Value:
-    """Emits one convolution whose output channels are the phases, and DepthToSpace.
-
-    All phases share one range of offsets of ``g``; taps that a phase does not have are zero.
-    """
+    """Emits the phases as convolutions at the size of ``g``, and DepthToSpace."""
     assert window.begins is not None
     assert window.sizes is not None
     assert window.outputs is not None
     stride = window.strides[0]
     axes = [_Axis(window.kernel[i], stride, window.begins[i], window.sizes[i], window.outputs[i]) for i in range(2)]
     swapped = transposed(b, weight, 2, group)
+    image = _joint(b, g, swapped, axes, group) if _few_channels(swapped, axes) else _apart(b, g, swapped, axes, group)
+    return _cut(b, image, window.sizes, [axis.blocks * stride for axis in axes])
+
+
+def _few_channels(swapped: ir.Value, axes: list[_Axis]) -> bool:
+    """Tells whether a phase alone would not fill a vector, or has no tap at all."""
+    return need_static(swapped)[0] < 16 or any(axis.has_empty_phase for axis in axes)
+
+
+def _joint(b: Emit, g: ir.Value, swapped: ir.Value, axes: list[_Axis], group: int) -> ir.Value:
+    """Emits one convolution whose output channels are the phases: a phase's missing taps are zeros."""
+    stride = axes[0].stride
     blocks = []
     for phase in product(range(stride), repeat=2):
         block = _taps(b, swapped, [axis.taps(p) for axis, p in zip(axes, phase, strict=True)])
@@ -42,14 +53,28 @@ def polyphase(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group: int
     channels, inner = need_static(swapped)[:2]
     spans = [axis.last - axis.first + 1 for axis in axes]
     stacked = b.Reshape(b.Concat(*blocks, axis=1), [channels * stride * stride, inner, *spans])
-    begins, ends = [-axis.first for axis in axes], [axis.end for axis in axes]
-    cut = [(max(-p, 0), min(e, 0)) for p, e in zip(begins, ends, strict=True)]
-    if any(start or stop for start, stop in cut):
-        stops = [stop if stop else 2**31 - 1 for _, stop in cut]
-        g = b.Slice(g, [start for start, _ in cut], stops, [2, 3])
-    phases = b.Conv(g, stacked, pads=[max(p, 0) for p in (*begins, *ends)], group=group)
-    image = b.DepthToSpace(phases, blocksize=stride, mode="CRD")
-    return _cut(b, image, window.sizes, [axis.blocks * stride for axis in axes])
+    ranges = [(axis.first, axis.last) for axis in axes]
+    return b.DepthToSpace(_convolved(b, g, stacked, axes, ranges, group), blocksize=stride, mode="CRD")
+
+
+def _apart(b: Emit, g: ir.Value, swapped: ir.Value, axes: list[_Axis], group: int) -> ir.Value:
+    """Emits one convolution for each phase, with its own taps only: no multiplication is wasted."""
+    phases = []
+    for phase in product(range(axes[0].stride), repeat=2):
+        ranges = [axis.range_of(p) for axis, p in zip(axes, phase, strict=True)]
+        taps = [(*axis.taps(p)[:3], 0, 0) for axis, p in zip(axes, phase, strict=True)]
+        phases.append(_convolved(b, g, _taps(b, swapped, taps), axes, ranges, group))
+    return interleaved(b, phases, [axis.stride for axis in axes])
+
+
+def _convolved(
+    b: Emit, g: ir.Value, weight: ir.Value, axes: list[_Axis], ranges: list[tuple[int, int]], group: int
+) -> ir.Value:
+    """Emits the convolution whose output ``q`` reads ``g`` at the offsets ``q + first .. q + last``."""
+    begins = [-first for first, _ in ranges]
+    ends = [axis.blocks - 1 + last - (axis.outputs - 1) for axis, (_, last) in zip(axes, ranges, strict=True)]
+    pads = [max(p, 0) for p in (*begins, *ends)]
+    return b.Conv(crop_negative(b, g, begins, ends), weight, pads=pads, group=group)
 
 
 def zero_inserted(b: Emit, g: ir.Value, weight: ir.Value, window: Window, group: int) -> ir.Value:
@@ -95,27 +120,32 @@ class _Axis:
     """The phases of one axis: for each the taps and the offsets of ``g`` that they read."""
 
     def __init__(self, kernel: int, stride: int, begin: int, size: int, outputs: int) -> None:
-        self._kernel, self._stride, self._begin = kernel, stride, begin
+        self._kernel, self._begin = kernel, begin
+        self.stride, self.outputs = stride, outputs
         self.blocks = -(-size // stride)
         offsets = [offset for phase in range(stride) for offset in self._offsets(phase)]
         self.first, self.last = min(offsets), max(offsets)
-        # Padding behind, so that the convolution gives ``blocks`` outputs: blocks + last - outputs.
-        self.end = self.blocks - 1 + self.last - (outputs - 1)
+        self.has_empty_phase = kernel < stride
+
+    def range_of(self, phase: int) -> tuple[int, int]:
+        """Returns the first and the last offset that a phase reads."""
+        offsets = self._offsets(phase)
+        return offsets[-1], offsets[0]
 
     def _offsets(self, phase: int) -> list[int]:
         """Returns the offsets o - q that phase ``phase`` reads, in the order of rising taps."""
-        start = (phase + self._begin) // self._stride
-        residue = (phase + self._begin) % self._stride
-        return [start - t for t in range(-(-(self._kernel - residue) // self._stride))]
+        start = (phase + self._begin) // self.stride
+        residue = (phase + self._begin) % self.stride
+        return [start - t for t in range(-(-(self._kernel - residue) // self.stride))]
 
     def taps(self, phase: int) -> tuple[int, int, int, int, int]:
         """Returns (first tap, step, count, zeros in front, zeros behind), taps in the order of rising offset."""
         offsets = self._offsets(phase)
         if not offsets:
             return 0, -1, 0, self.last - self.first + 1, 0
-        residue = (phase + self._begin) % self._stride
-        tap = residue + self._stride * (len(offsets) - 1)
-        return tap, -self._stride, len(offsets), offsets[-1] - self.first, self.last - offsets[0]
+        residue = (phase + self._begin) % self.stride
+        tap = residue + self.stride * (len(offsets) - 1)
+        return tap, -self.stride, len(offsets), offsets[-1] - self.first, self.last - offsets[0]
 
 
 def _taps(b: Emit, weight: ir.Value, axes: list[tuple[int, int, int, int, int]]) -> ir.Value:

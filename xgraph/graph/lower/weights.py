@@ -40,11 +40,17 @@ def transposed(b: Emit, weight: ir.Value, spatial: int, group: int) -> ir.Value:
     sizes = dims(weight)
     if sizes is not None and sizes[1] == 1 and sizes[0] == group:
         return weight
-    kernel = _sizes(b, weight, 2, 2 + spatial)
-    inner, outer = _sizes(b, weight, 1, 2), b.Div(_sizes(b, weight, 0, 1), [group])
-    parts = b.Reshape(weight, b.Concat(b.constant(np.array([group])), outer, inner, kernel, axis=0))
-    swapped = b.Transpose(parts, perm=[0, 2, 1, *range(3, 3 + spatial)])
-    return b.Reshape(swapped, b.Concat(b.Mul(inner, [group]), outer, kernel, axis=0))
+    perm = [0, 2, 1, *range(3, 3 + spatial)]
+    fixed = static(weight)
+    if fixed is not None:
+        outer, inner, *kernel = fixed
+        parts = b.Reshape(weight, [group, outer // group, inner, *kernel])
+        return b.Reshape(b.Transpose(parts, perm=perm), [group * inner, outer // group, *kernel])
+    shape = b.Shape(weight)
+    per_group, inputs = b.Div(b.Slice(shape, [0], [1]), [group]), b.Slice(shape, [1], [2])
+    rest = b.Slice(shape, [2], [2 + spatial])
+    parts = b.Reshape(weight, b.Concat(b.constant(np.array([group])), per_group, inputs, rest, axis=0))
+    return b.Reshape(b.Transpose(parts, perm=perm), b.Concat(b.Mul(inputs, [group]), per_group, rest, axis=0))
 
 
 def flipped(b: Emit, weight: ir.Value, spatial: int, group: int) -> ir.Value:
@@ -56,10 +62,3 @@ def flipped(b: Emit, weight: ir.Value, spatial: int, group: int) -> ir.Value:
         return swapped
     count = len(axes)
     return b.Slice(swapped, [-1] * count, [_FIRST] * count, axes, [-1] * count)
-
-
-def _sizes(b: Emit, weight: ir.Value, start: int, stop: int) -> ir.Value:
-    sizes = dims(weight)
-    if sizes is not None and all(isinstance(size, int) for size in sizes[start:stop]):
-        return b.constant(np.array(sizes[start:stop], np.int64))
-    return b.Slice(b.Shape(weight), [start], [stop])

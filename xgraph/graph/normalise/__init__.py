@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from xgraph.graph.evaluator import Evaluator
+from xgraph.graph.normalise.branches import take_constant_branches
 from xgraph.graph.normalise.constants import fold_constants, lift_constants
 from xgraph.graph.normalise.decompose import decompose
 from xgraph.graph.normalise.dims import name_dims
@@ -73,6 +74,9 @@ def _simplify(model: ir.Model) -> None:
         infer_shapes(model)
         changed |= merge_batched_transposes(model)
         changed |= fix_shape_arithmetic(model)
+        if take_constant_branches(model):
+            decompose(model)
+            changed = True
         remove_unused(model)
         if not changed:
             return

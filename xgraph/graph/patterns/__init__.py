@@ -14,6 +14,7 @@ from xgraph.graph.patterns.head import Head, find_heads
 from xgraph.graph.patterns.layer_norm import LayerNorm, match_layer_norm
 from xgraph.graph.patterns.linear import Linear, match_linear
 from xgraph.graph.patterns.match import NearMiss
+from xgraph.graph.patterns.pooled_head import find_pooled_maps
 from xgraph.graph.patterns.residual import Residual, find_residuals
 from xgraph.graph.patterns.silu import Silu, match_silu
 
@@ -29,6 +30,7 @@ __all__ = [
     "Silu",
     "find_embeddings",
     "find_heads",
+    "find_pooled_maps",
     "find_residuals",
     "match_gelu",
     "match_hard_swish",

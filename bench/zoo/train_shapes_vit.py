@@ -1,0 +1,64 @@
+"""Train the demo vision transformer on the *shapes* data.
+
+python bench/zoo/train_shapes_vit.py build/shapes_vit.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import paddle
+from fit import fit, save_weights
+from paddle import nn
+from shapes import make
+from shapes_vit import ShapesViT
+from train_shapes import TEST_SEED, TRAIN_SEED, accuracy, flip, normalise
+
+
+def train(samples: int, steps: int, batch: int, rate: float, checkpoint: Path) -> ShapesViT:
+    """Train a network on flipped and transposed samples with smoothed labels."""
+    paddle.seed(0)
+    images, labels, _ = make(TRAIN_SEED, samples)
+    test_images, test_labels, _ = make(TEST_SEED, 1000)
+    net = ShapesViT()
+
+    def loss(random: np.random.Generator) -> paddle.Tensor:
+        chosen = random.integers(samples, size=batch)
+        target = nn.functional.label_smooth(nn.functional.one_hot(paddle.to_tensor(labels[chosen]), 8))
+        # Half the batch is flipped one way, half another: a single flip for all would be one step's whole view.
+        halves = [flip(images[part], random) for part in np.array_split(chosen, 4)]
+        scores = net(paddle.to_tensor(normalise(np.concatenate(halves))))
+        return nn.functional.cross_entropy(scores, target, soft_label=True)
+
+    fit(
+        net,
+        loss,
+        lambda: accuracy(net, test_images, test_labels),
+        steps=steps,
+        rate=rate,
+        checkpoint=checkpoint,
+        report=250,
+    )
+    return net
+
+
+def main() -> None:
+    """Train, test and save."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("weights", type=Path, help="where to write the weights (.npz)")
+    parser.add_argument("--samples", type=int, default=24_000)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    given = parser.parse_args()
+    checkpoint = given.weights.with_suffix(".checkpoint")
+    net = train(given.samples, given.steps, given.batch, given.rate, checkpoint)
+    images, labels, _ = make(TEST_SEED, 5000)
+    print(f"{sum(p.size for p in net.parameters())} parameters, held-out {accuracy(net, images, labels):.2%}")
+    save_weights(net, given.weights)
+
+
+if __name__ == "__main__":
+    main()

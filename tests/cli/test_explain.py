@@ -1,0 +1,200 @@
+"""``xgraph explain``: what it writes, prints and refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import builders
+import numpy as np
+import pytest
+from PIL import Image
+
+import xgraph
+
+OPTIONS = ("--size", "16", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
+
+
+def written(folder: str = "explanations") -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in Path(folder).rglob("*"))
+
+
+def test_an_array(run: Any, tiny_onnx: Path, tiny_model: Any, array: Path) -> None:
+    result = run("explain", tiny_onnx, array, "-m", "gradient", "-t", 2, "-o", "out")
+    assert result.exit_code == 0, result.output
+    assert written("out") == sorted(
+        [f"samples_{i}_gradient_2.{kind}" for i in range(3) for kind in ("npz", "png")] + ["run.json"]
+    )
+    expected = xgraph.explain(tiny_model, np.load(array), target=2)
+    for i in range(3):
+        found = xgraph.Attribution.load(f"out/samples_{i}_gradient_2.npz")
+        np.testing.assert_allclose(found.values["image"][0], expected.values["image"][i], rtol=1e-5, atol=1e-6)
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "3 samples explained, files in out"
+    assert lines[0].split("\t")[1:3] == ["gradient", "2"]
+    assert result.stderr == ""
+
+
+def test_pictures_of_different_sizes(run: Any, tiny_onnx: Path, pictures: Path, labels: Path) -> None:
+    result = run(
+        "explain", tiny_onnx, pictures, "-m", "gradient", "-m", "grad_cam", *OPTIONS, "--labels", labels, "-t", "fox/vixen"
+    )
+    assert result.exit_code == 0, result.output
+    names = written()
+    for stem in "abc":
+        assert f"{stem}_gallery.png" in names
+        for method in ("gradient", "grad_cam"):
+            # The label is part of the file's name, whatever it holds.
+            assert {f"{stem}_{method}_fox-vixen.png", f"{stem}_{method}_fox-vixen.npz"} <= set(names)
+    assert len(names) == 3 * 5 + 1
+    with Image.open("explanations/a_gallery.png") as gallery:
+        gallery.load()
+
+
+def test_options_mean_what_python_means(run: Any, tiny_onnx: Path, pictures: Path) -> None:
+    assert run("explain", tiny_onnx, pictures / "a.png", "-m", "gradient", *OPTIONS, "-t", 1).exit_code == 0
+    spec = xgraph.Preprocess(size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
+    expected = xgraph.explain(xgraph.load(tiny_onnx, preprocess=spec), pictures / "a.png", target=1)
+    found = xgraph.Attribution.load("explanations/a_gradient_1.npz")
+    np.testing.assert_allclose(found.values["image"], expected.values["image"], rtol=1e-5, atol=1e-6)
+
+
+def test_json_is_one_document(run: Any, tiny_bundle: Path, array: Path) -> None:
+    result = run("explain", tiny_bundle, array, "-m", "gradient", "--of", "loss", "--json", "-b", 2, "--threads", 1)
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document == json.loads(Path("explanations/run.json").read_text())
+    assert [entry["row"] for entry in document["inputs"]] == [0, 1, 2]
+    assert document["methods"][0]["of"] == "loss"
+    first = document["inputs"][0]["results"][0]
+    assert {"method", "label", "class", "score", "checks", "files"} == set(first)
+
+
+def test_json_has_no_nan(run: Any, tiny_onnx: Path, array: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that is not defined for a row is NaN in an Attribution, which JSON does not know."""
+    from dataclasses import replace
+
+    explain = xgraph.Program.explain
+
+    def undefined(self: Any, *arguments: Any) -> Any:
+        return [replace(a, checks={"r2": np.full(len(a), np.nan)}) for a in explain(self, *arguments)]
+
+    monkeypatch.setattr(xgraph.Program, "explain", undefined)
+    result = run("explain", tiny_onnx, array, "-m", "gradient", "--json")
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is not JSON")
+
+    document = json.loads(result.stdout, parse_constant=refuse)
+    assert document["inputs"][0]["results"][0]["checks"] == {"r2": None}
+
+
+def test_inputs_of_one_name_do_not_overwrite_each_other(run: Any, tiny_onnx: Path, array: Path, tmp_path: Path) -> None:
+    paths = []
+    for folder, name in (("x", "s.npy"), ("y", "s.npy"), ("z", "S.npy")):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / name)
+        np.save(paths[-1], np.load(array)[:1])
+    # Clashes with the first row of samples.npy.
+    paths.append(tmp_path / "samples_0.npy")
+    shutil.copy(paths[0], paths[-1])
+    result = run("explain", tiny_onnx, array, *paths, "-m", "gradient", "-t", 0, "--json")
+    files = [name for entry in json.loads(result.stdout)["inputs"] for r in entry["results"] for name in r["files"]]
+    assert len(files) == len({name.lower() for name in files}) == 2 * 7
+    assert all((Path("explanations") / name).is_file() for name in files)
+
+
+def test_a_method_named_twice_is_run_once(run: Any, tiny_onnx: Path, array: Path) -> None:
+    result = run("explain", tiny_onnx, array, "-m", "gradient", "-m", "gradient", "--json")
+    assert [m["method"] for m in json.loads(result.stdout)["methods"]] == ["gradient"]
+
+
+@pytest.mark.parametrize("together", [1, 2, 256])
+def test_targets_per_row_over_files_and_groups(
+    run: Any, tiny_onnx: Path, tiny_model: Any, array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    from xgraph.cli import explain
+
+    monkeypatch.setattr(explain, "_TOGETHER", together)
+    other = tmp_path / "other.npy"
+    np.save(other, np.load(array)[:2] * 2)
+    result = run("explain", tiny_onnx, array, other, "-m", "gradient", "-t", "4,3,2,1,0", "--json")
+    assert result.exit_code == 0, result.output
+    entries = json.loads(result.stdout)["inputs"]
+    assert [e["results"][0]["class"] for e in entries] == [4, 3, 2, 1, 0]
+    assert [e["row"] for e in entries] == [0, 1, 2, 0, 1]
+    x = np.concatenate([np.load(array), np.load(other)])
+    expected = xgraph.explain(tiny_model, x, target=[4, 3, 2, 1, 0])
+    np.testing.assert_allclose([e["results"][0]["score"] for e in entries], expected.scores, rtol=1e-5)
+
+
+def test_large_arrays_are_taken_in_parts(
+    run: Any, tiny_onnx: Path, array: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xgraph.cli import explain, sources
+
+    monkeypatch.setattr(sources, "_MAPPED", 1)
+    monkeypatch.setattr(explain, "_TOGETHER", 2)
+    result = run("explain", tiny_onnx, array, "-m", "gradient", "-t", 0)
+    assert result.exit_code == 0
+    assert "samples_2_gradient_0.npz" in written()
+
+
+@pytest.mark.parametrize(
+    ("target", "label"),
+    [
+        ("top:2", None),
+        ("contrast:1,0", "dog rather than cat"),
+        ("index:3", "(3,)"),
+        ("dog", "dog"),
+        ("0", "cat"),
+        (None, None),
+    ],
+)
+def test_targets_as_text(run: Any, tiny_onnx: Path, pictures: Path, labels: Path, target: Any, label: Any) -> None:
+    extra = () if target is None else ("-t", target)
+    result = run(
+        "explain", tiny_onnx, pictures / "a.png", "-m", "gradient", *OPTIONS, "--labels", labels, "--json", *extra
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)["inputs"][0]["results"][0]["label"]
+    assert label is None or found == label
+
+
+def test_arrays_by_name(run: Any, save_onnx: Any, tmp_path: Path) -> None:
+    model = save_onnx(builders.token_model(mask=True))
+    np.savez(tmp_path / "text.npz", ids=np.ones((2, 5), np.int32), attention_mask=np.ones((2, 5), np.int32))
+    result = run("explain", model, tmp_path / "text.npz", "-m", "input_x_gradient", "--set", "reduce=sum")
+    assert result.exit_code == 0, result.output
+    assert xgraph.Attribution.load(sorted(Path("explanations").glob("*.npz"))[0]).values["ids"].shape == (1, 5)
+
+
+def test_several_float_inputs(run: Any, save_onnx: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "ab.npz", a=np.ones((1, 4), np.float32), b=np.ones((1, 4), np.float32))
+    result = run("explain", save_onnx(builders.features_model()), tmp_path / "ab.npz", "-m", "gradient")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("where", ["explain", "write"])
+def test_interrupted(run: Any, tiny_onnx: Path, array: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    if where == "explain":
+        monkeypatch.setattr(xgraph.Program, "explain", stop)
+    else:
+        monkeypatch.setattr(np, "savez", stop)
+    result = run("explain", tiny_onnx, array, "-m", "gradient")
+    assert result.exit_code == 130
+    assert result.stderr == "xgraph explain: interrupted\n"
+    assert not Path("explanations").exists() or written() == []
+
+
+def test_shapes_of_the_demo_model(run: Any) -> None:
+    data = Path(xgraph.__file__).parent / "data"
+    result = run("explain", data / "shapes_cnn" / "shapes_cnn.onnx", data / "shapes", "-m", "grad_cam", "--json")
+    assert result.exit_code == 0, result.output
+    entries = json.loads(result.stdout)["inputs"]
+    assert [Path(e["input"]).stem for e in entries] == [e["results"][0]["label"] for e in entries]

@@ -1,0 +1,83 @@
+"""Baselines: where a path begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xgraph.errors import MethodError
+from xgraph.sampling.philox import normals, uniforms
+
+NAMES = ("zero", "mean", "blur", "uniform", "gaussian")
+_BLUR = 0.1
+"""Standard deviation of the blur, as a share of the shorter side."""
+
+
+def baseline(
+    spec: Any,
+    x: np.ndarray | None,
+    shape: Sequence[int],
+    rows: np.ndarray,
+    draws: np.ndarray,
+    *,
+    seed: int = 0,
+    part: int = 0,
+) -> np.ndarray:
+    """Returns float32 baselines of ``(pairs, *shape)``, or with axes of size 1 where they are constant.
+
+    Args:
+        spec: a number; ``zero``; ``mean`` (of each channel of the sample), ``blur`` (of the sample), ``uniform`` (random
+            between the sample's smallest and largest value), ``gaussian`` (standard normal); or an array of one sample
+            or one per row.
+        x: the samples, where what is perturbed is an input, else None.
+        shape: of one perturbed value.
+        rows: sample row of each pair.
+        draws: which random baseline of the row.
+        seed: of random ones.
+        part: which of several perturbed values.
+
+    Raises:
+        MethodError: There is no such baseline, it needs an input, or an array does not fit.
+    """
+    if isinstance(spec, np.ndarray):
+        return _given(spec, shape, rows)
+    if isinstance(spec, int | float) and not isinstance(spec, bool):
+        return np.full((len(rows), *[1] * len(shape)), spec, np.float32)
+    if spec == "zero":
+        return np.zeros((len(rows), *[1] * len(shape)), np.float32)
+    if spec == "gaussian":
+        return normals("baseline", seed, rows, draws, shape, part)
+    if spec not in NAMES:
+        raise MethodError(f"baseline={spec!r} is not known; it is a number, an array, or one of {', '.join(NAMES)}")
+    if x is None:
+        raise MethodError(f"baseline='{spec}' is made from an input; for layers and embeddings use 'zero', a number or an array")
+    chosen = x[rows].astype(np.float32)
+    if spec == "mean":
+        return chosen.mean(axis=tuple(range(2, chosen.ndim)), keepdims=True)
+    if spec == "blur":
+        return _blurred(x.astype(np.float32), rows)
+    axes = tuple(range(1, chosen.ndim))
+    low, high = chosen.min(axis=axes, keepdims=True), chosen.max(axis=axes, keepdims=True)
+    return low + (high - low) * uniforms("baseline", seed, rows, draws, shape, part)
+
+
+def _given(array: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    if array.shape == tuple(shape):
+        return np.broadcast_to(array.astype(np.float32), (len(rows), *shape))
+    if array.shape[1:] == tuple(shape) and len(array) == 1:
+        return np.broadcast_to(array.astype(np.float32), (len(rows), *shape))
+    if array.shape[1:] == tuple(shape) and (len(rows) == 0 or rows.max() < len(array)):
+        return array[rows].astype(np.float32)
+    raise MethodError(f"a baseline of shape {list(array.shape)} does not fit samples of shape {list(shape)}")
+
+
+def _blurred(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    from skimage.filters import gaussian
+
+    if x.ndim != 4:
+        raise MethodError(f"baseline='blur' is for images (N, C, H, W), not for samples of shape {list(x.shape[1:])}")
+    sigma = _BLUR * min(x.shape[2:])
+    of_row = {row: gaussian(x[row], sigma=sigma, channel_axis=0, mode="nearest") for row in np.unique(rows)}
+    return np.stack([of_row[row] for row in rows]).astype(np.float32)

@@ -1,0 +1,26 @@
+"""Gaussian noise added to what is perturbed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xgraph.plan import Batch, Feeds, Shapes, feed_name
+from xgraph.sampling.philox import normals
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Each draw adds N(0, level²) to every entry; relative levels are multiplied by the range in the graph."""
+
+    draws: int
+    level: float
+
+    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+        """Returns the samples, and one noise array per perturbed value."""
+        feeds = {name: array[rows] for name, array in inputs.items()}
+        for part, shape in enumerate(shapes):
+            noise = normals("noise", seed, rows, draws, shape, part)
+            feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(self.level)
+        return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))

@@ -1,0 +1,109 @@
+"""Straight paths from a baseline to the sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xgraph.errors import MethodError
+from xgraph.plan import ALPHA, Batch, Feeds, Shapes, Wrt, feed_name
+from xgraph.sampling.baseline import baseline
+from xgraph.sampling.philox import normals, uniforms
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """Draw d of a row is node ``d mod steps`` of the path from baseline ``d // steps``."""
+
+    at: tuple[Wrt, ...]
+    baselines: tuple[Any, ...]
+    nodes: np.ndarray = field(repr=False)
+    weights: np.ndarray = field(repr=False)
+
+    @property
+    def draws(self) -> int:
+        """Nodes of all paths."""
+        return len(self.nodes) * len(self.baselines)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The node of every draw, float32."""
+        return np.tile(self.nodes, len(self.baselines)).astype(np.float32)
+
+    @property
+    def draw_weights(self) -> np.ndarray:
+        """The weight of every draw; they sum to 1."""
+        return np.tile(self.weights, len(self.baselines)) / len(self.baselines)
+
+    def fixed_baselines(self, rank: int) -> np.ndarray:
+        """Returns the baseline of every draw as ``(draws, 1, ...)`` of ``rank + 1`` axes.
+
+        Raises:
+            MethodError: A baseline is made from samples, or drawn.
+        """
+        tables = []
+        for spec in self.baselines:
+            array = np.asarray(0.0 if isinstance(spec, str) and spec == "zero" else spec)
+            several = array.ndim == rank and len(array) > 1
+            if array.dtype.kind not in "fiu" or array.ndim not in (0, rank - 1, rank) or several:
+                raise MethodError(
+                    f"baseline={spec!r} is made outside the graph, so the method is no single ONNX file; use a number or "
+                    "an array of one sample, or compile a bundle (-o NAME.xgraph)"
+                )
+            tables.append(array.astype(np.float32).reshape(1, *(array.shape[-(rank - 1) :] or [1] * (rank - 1))))
+        return np.repeat(np.stack(np.broadcast_arrays(*tables)), len(self.nodes), axis=0)
+
+    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+        """Returns the samples, positions on the path, and baselines."""
+        steps = len(self.nodes)
+        feeds = {name: array[rows] for name, array in inputs.items()}
+        feeds[ALPHA] = self.nodes[draws % steps].astype(np.float32)
+        feeds.update(_baselines(self.at, self.baselines, draws // steps, inputs, shapes, rows, seed))
+        return Batch(rows, draws, feeds, self.weights[draws % steps] / len(self.baselines))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RandomPath:
+    """Each draw is one random point between a random baseline and the noisy sample (Gradient SHAP)."""
+
+    draws: int
+    at: tuple[Wrt, ...]
+    baselines: tuple[Any, ...]
+    level: float
+
+    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+        """Returns the samples, noise, positions on the path, and baselines."""
+        feeds = {name: array[rows] for name, array in inputs.items()}
+        for part, shape in enumerate(shapes):
+            noise = normals("noise", seed, rows, draws, shape, part)
+            feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(self.level)
+        feeds[ALPHA] = uniforms("alpha", seed, rows, draws)
+        count = len(self.baselines)
+        which = (uniforms("baseline", seed, rows, draws) * count).astype(np.int64)
+        feeds.update(_baselines(self.at, self.baselines, which, inputs, shapes, rows, seed))
+        return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
+
+
+def _baselines(
+    at: tuple[Wrt, ...],
+    specs: tuple[Any, ...],
+    which: np.ndarray,
+    inputs: Feeds,
+    shapes: Shapes,
+    rows: np.ndarray,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Returns one baseline array per perturbed value; pair i begins at baseline ``specs[which[i]]``."""
+    feeds = {}
+    for part, (wrt, shape) in enumerate(zip(at, shapes, strict=True)):
+        x = inputs[wrt.name] if wrt.kind == "input" else None
+        made = [baseline(spec, x, shape, rows, which, seed=seed, part=part) for spec in specs]
+        if len(made) == 1:
+            chosen = made[0]
+        else:
+            stacked = np.stack(np.broadcast_arrays(*made))
+            chosen = stacked[which, np.arange(len(rows))]
+        feeds[feed_name("baseline", part, len(at))] = np.ascontiguousarray(chosen)
+    return feeds
