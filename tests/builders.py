@@ -38,10 +38,14 @@ class Draft:
 
     def conv(self, x: str, channels: int, out: str, *, source: int, stride: int = 1) -> str:
         w = self.weight(f"{out}.w", channels, source, 3, 3)
-        return self("Conv", x, w, self.weight(f"{out}.b", channels, scale=0.1), out=out, pads=[1] * 4, strides=[stride] * 2)
+        return self(
+            "Conv", x, w, self.weight(f"{out}.b", channels, scale=0.1), out=out, pads=[1] * 4, strides=[stride] * 2
+        )
 
     def batch_norm(self, x: str, channels: int, out: str) -> str:
-        scale, shift, mean = (self.weight(f"{out}.{n}", channels, scale=0.2, offset=o) for n, o in (("s", 1), ("b", 0), ("m", 0)))
+        scale, shift, mean = (
+            self.weight(f"{out}.{n}", channels, scale=0.2, offset=o) for n, o in (("s", 1), ("b", 0), ("m", 0))
+        )
         variance = self.constant(f"{out}.v", self.rng.uniform(0.5, 1.5, channels).astype(np.float32))
         return self("BatchNormalization", x, scale, shift, mean, variance, out=out)
 
@@ -60,7 +64,9 @@ class Draft:
         return model
 
 
-def tiny_cnn(head: str = "softmax", batch: int | str = "batch", size: int | str = SIZE, seed: int = 0) -> onnx.ModelProto:
+def tiny_cnn(
+    head: str = "softmax", batch: int | str = "batch", size: int | str = SIZE, seed: int = 0
+) -> onnx.ModelProto:
     """Conv-BN-ReLU, pool, a residual block, GAP, Gemm, head."""
     d = Draft(seed)
     x = d("Relu", d.batch_norm(d.conv("image", 8, "stem.conv", source=3), 8, "stem.bn"), out="stem.relu")

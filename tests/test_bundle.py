@@ -81,7 +81,11 @@ def test_the_same_results_as_the_model(full: tuple[Model, Path], images: np.ndar
 def test_what_is_not_in_it_is_compiled_on_demand(full: tuple[Model, Path], images: np.ndarray) -> None:
     model, path = full
     again = xgraph.load(path)
-    for arguments in ({"wrt": "layer:block.add"}, {"target": xgraph.Target.contrast(1, 2)}, {"target": xgraph.Target.top(2)}):
+    for arguments in (
+        {"wrt": "layer:block.add"},
+        {"target": xgraph.Target.contrast(1, 2)},
+        {"target": xgraph.Target.top(2)},
+    ):
         same(xgraph.explain(again, images, **arguments), xgraph.explain(model, images, **arguments))
     for found, expected in zip(
         *(xgraph.explain_each(m, images, "grad_cam", [0, 3]) for m in (again, model)), strict=True
@@ -316,7 +320,9 @@ def test_the_precision_of_a_bundle_is_kept(copy: Path, monkeypatch: pytest.Monke
     assert str(compiled.settings("openvino").provider) == "openvino bf16"
     assert str(compiled.settings("openvino", "fp32").provider) == "openvino"
     assert str(compiled.settings("cpu").provider) == "cpu"
-    assert str(xgraph.compile(xgraph.load(copy), "gradient", precision="fp32").settings("openvino").provider) == "openvino"
+    assert (
+        str(xgraph.compile(xgraph.load(copy), "gradient", precision="fp32").settings("openvino").provider) == "openvino"
+    )
 
 
 def test_two_programs_of_one_method(tiny_model: Model, images: np.ndarray, tmp_path: Path) -> None:
@@ -330,7 +336,9 @@ def test_two_programs_of_one_method(tiny_model: Model, images: np.ndarray, tmp_p
         )
 
 
-@pytest.mark.parametrize("make", [builders.token_model, builders.multi_output, builders.features_model, builders.fixed_batch])
+@pytest.mark.parametrize(
+    "make", [builders.token_model, builders.multi_output, builders.features_model, builders.fixed_batch]
+)
 def test_models_of_every_kind(load_proto: Callable[..., Model], tmp_path: Path, make: Any) -> None:
     from xgraph.graph.normalise.verify import random_feeds
 

@@ -100,8 +100,14 @@ def test_refused(tiny_model: Model, x: Any, message: str) -> None:
     [
         (IDS, "the model has 2 inputs; give a mapping name -> array for 'ids'"),
         ({"ids": IDS}, "the input 'attention_mask' is missing"),
-        ({"ids": IDS, "attention_mask": IDS[:1]}, "differ in their number of samples.*'ids' has 2.*'attention_mask' has 1"),
-        ({"ids": IDS, "attention_mask": IDS[:, :3]}, "axis 'sequence' has size 5 in input 'ids' and 3 in 'attention_mask'"),
+        (
+            {"ids": IDS, "attention_mask": IDS[:1]},
+            "differ in their number of samples.*'ids' has 2.*'attention_mask' has 1",
+        ),
+        (
+            {"ids": IDS, "attention_mask": IDS[:, :3]},
+            "axis 'sequence' has size 5 in input 'ids' and 3 in 'attention_mask'",
+        ),
         ({"ids": IDS * 1.0, "attention_mask": IDS}, "token ids are integers"),
         ({"ids": IDS, "attention_mask": IDS > 0}, "dtype bool, the model takes int64; give integers"),
         ({"ids": np.full((2, 5), 2**64 - 1, np.uint64), "attention_mask": IDS}, "cannot hold"),

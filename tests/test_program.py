@@ -111,7 +111,9 @@ def test_explain_each_over_a_map(multi: Model) -> None:
     x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     targets = [Target.pixel(1, 2, 3, output="map"), Target.region(0, np.ones((8, 8)), output="map")]
     for target, found in zip(targets, xgraph.explain_each(multi, x, targets=targets), strict=True):
-        np.testing.assert_allclose(found.values["image"], xgraph.explain(multi, x, target=target).values["image"], **TIGHT)
+        np.testing.assert_allclose(
+            found.values["image"], xgraph.explain(multi, x, target=target).values["image"], **TIGHT
+        )
 
 
 def test_explain_each_refuses_mixtures(tiny_model: Model, multi: Model, images: np.ndarray) -> None:
@@ -341,7 +343,9 @@ def test_a_saved_token_program(tokens: Model, sentence: dict[str, np.ndarray], t
     assert found.shape == (3, 6)
 
 
-def test_a_saved_program_is_not_half_written(tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_program_is_not_half_written(
+    tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "program.onnx"
     path.write_text("older")
 

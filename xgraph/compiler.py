@@ -70,7 +70,9 @@ def build_path(model: Model, recipe: Recipe, path: Path, profile: str) -> Artifa
     for part, wrt in enumerate(recipe.at):
         rank = len(shape_of(model, model.value_of(wrt)))
         varying[feed_name("baseline", part, len(recipe.at))] = path.fixed_baselines(rank)
-    likes = [(name, values[model.value_of(wrt)]) for name, wrt in zip(attribution_names(recipe), recipe.wrt, strict=True)]
+    likes = [
+        (name, values[model.value_of(wrt)]) for name, wrt in zip(attribution_names(recipe), recipe.wrt, strict=True)
+    ]
     totals = sum_over_steps(b, step, bound, varying, likes, path.draw_weights)
     for (name, _), total in zip(likes, totals, strict=True):
         add_output(b, total, name)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xgraph.compiler import attribution_names, build, build_path, class_role, explained_shape, seed_name, shape_of
-from xgraph.errors import MethodError, TargetError
+from xgraph.errors import MethodError, ProviderError, TargetError
 from xgraph.graph.artifact import Artifact
 from xgraph.graph.write import read_artifact, write_file
 from xgraph.inputs import prepare
@@ -20,7 +20,7 @@ from xgraph.model import Model
 from xgraph.plan import Feeds, Plan, Recipe, Seed, Stage, Wrt
 from xgraph.reducing import Take
 from xgraph.result import Attribution, Provenance, ResolvedTarget
-from xgraph.runtime.providers import choose
+from xgraph.runtime.providers import Provider, choose
 from xgraph.runtime.run import Progress, Settings, run
 from xgraph.sampling import Once
 from xgraph.sampling import Path as StraightPath
@@ -181,7 +181,8 @@ class Program:
         first = self._look(inputs, targets[0], settings) if recipe.perturb else None
         shape = self._explained_shape(inputs, targets[0], settings) if first is None else first.shape
         extra = {
-            seed_name(recipe, k): self._seed_feed(inputs, target, shape, first, settings) for k, target in enumerate(targets)
+            seed_name(recipe, k): self._seed_feed(inputs, target, shape, first, settings)
+            for k, target in enumerate(targets)
         }
         names = [attribution_names(recipe, k) for k in range(len(targets))]
         flat = [name for group in names for name in group]
@@ -199,7 +200,9 @@ class Program:
                 ends = self.run_stage(plan.ends, inputs, {}, (), settings, seed)["explained"].astype(np.float64)
                 covered = _scores(explained, classes, weights) - _scores(ends, classes, weights)
                 if plan.refinements:
-                    values, details["steps"] = self._refine(plan, values, covered, inputs, extra, names[k], settings, seed)
+                    values, details["steps"] = self._refine(
+                        plan, values, covered, inputs, extra, names[k], settings, seed
+                    )
                 checks = _completeness(values, covered)
             results.append(
                 Attribution(
@@ -234,11 +237,9 @@ class Program:
             rows = np.flatnonzero(gap > plan.tolerance * np.abs(covered))
             if not len(rows):
                 break
-            part = {name: array[rows] for name, array in inputs.items()}
-            fed = {name: array[rows] for name, array in extra.items()}
-            finer = self.run_stage(stage, part, fed, names, settings, seed)
+            finer = self.run_stage(stage, inputs, extra, names, settings, seed, rows)
             for label, name in zip(plan.names, names, strict=True):
-                values[label][rows] = (values[label][rows] + finer[name]) / 2
+                values[label][rows] = (values[label][rows] + finer[name][rows]) / 2
             used[rows] += stage.sampler.draws
         return values, used
 
@@ -261,17 +262,27 @@ class Program:
         names: Sequence[str],
         settings: Settings,
         seed: int = 0,
+        only: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs a stage; the values that are no outputs of the file come under their roles."""
-        profile = settings.provider.profile if self.profile == "auto" else self.profile
+        """Runs a stage, for all rows or for some; the values that are no outputs of the file come under their roles."""
+        profile = self._profile_on(settings.provider)
         artifact = self.artifact(stage.recipe, profile)
         # At perturbed inputs the explained value is of interest only where nothing else is asked for.
         hidden = {} if stage.recipe.perturb and names else artifact.hidden
         shapes = [self._shape_of(wrt, inputs, settings) for wrt in stage.recipe.at]
         wanted = [*names, *hidden.values()]
-        outputs = run(artifact, stage.sampler, stage.reducer, inputs, extra, wanted, settings, shapes, seed)
+        outputs = run(artifact, stage.sampler, stage.reducer, inputs, extra, wanted, settings, shapes, seed, only)
         outputs.update({role: outputs[name] for role, name in hidden.items()})
         return outputs
+
+    def _profile_on(self, provider: Provider) -> str:
+        """Returns the profile of graphs for a provider; those made for another may be wrong there, not just slow."""
+        if self.profile not in ("auto", "portable", provider.profile):
+            raise ProviderError(
+                f"the program is compiled for the profile {self.profile}, which device {provider.device} does not run; "
+                f"compile it with profile {provider.profile}, portable or auto"
+            )
+        return provider.profile if self.profile == "auto" else self.profile
 
     def _shape_of(self, wrt: Wrt, inputs: Feeds, settings: Settings) -> tuple[int, ...]:
         """Returns the shape of a value without the batch axis; where it is dynamic, one sample is run to know it."""

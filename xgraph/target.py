@@ -176,6 +176,8 @@ class Target:
             return f"class {self.value[0]} over a region"
         if self.kind == "per_row":
             return "one class per row"
+        if isinstance(self.value, tuple):
+            return f"entry {','.join(map(str, self.value))}"
         return str(self.value)
 
 

@@ -59,7 +59,9 @@ def place(tmp_path: Path, tiny_onnx: Path) -> Iterator[Place]:
     yield found
 
 
-def explain(*more: Any, model: Any = None, sample: Any = None, method: str = "gradient") -> Callable[[Place], list[Any]]:
+def explain(
+    *more: Any, model: Any = None, sample: Any = None, method: str = "gradient"
+) -> Callable[[Place], list[Any]]:
     """The arguments of ``xgraph explain``; functions are given the place."""
 
     def make(place: Place) -> list[Any]:
@@ -104,16 +106,30 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     "empty onnx": (explain(model=lambda p: p.file("t.onnx")), 1, r"t\.onnx"),
     "text as onnx": (with_model("inspect", lambda p: p.file("t.onnx", "hello, world\n" * 9)), 1, r"t\.onnx"),
     "text as pdmodel": (with_model("inspect", lambda p: p.file("t.pdmodel", "hello\n" * 9)), 1, r"t\.pdi?"),
-    "no model at all": (with_model("inspect", lambda p: p.file("t.txt", "hello")), 1, r"suffix '\.txt'; models are read"),
+    "no model at all": (
+        with_model("inspect", lambda p: p.file("t.txt", "hello")),
+        1,
+        r"suffix '\.txt'; models are read",
+    ),
     "empty folder": (with_model("inspect", lambda p: p.file("empty/sub/x").parent.parent), 1, r"holds no model"),
-    "damaged bundle": (explain(model=lambda p: p.file("m.xgraph/x").parent), 1, r"m\.xgraph is damaged.*compile it again"),
+    "damaged bundle": (
+        explain(model=lambda p: p.file("m.xgraph/x").parent),
+        1,
+        r"m\.xgraph is damaged.*compile it again",
+    ),
     "no rule": (
-        explain(model=lambda p: p.save(builders.no_rule_model()), sample=lambda p: p.array(np.zeros((1, 3, 8, 8), "f"))),
+        explain(
+            model=lambda p: p.save(builders.no_rule_model()), sample=lambda p: p.array(np.zeros((1, 3, 8, 8), "f"))
+        ),
         1,
         r"no rule for Det .*Compress .*inspect --coverage",
     ),
     # The method.
-    "no method": (lambda p: ["explain", p.model, p.sample], 2, r"give at least one --method M; `xgraph methods` lists them"),
+    "no method": (
+        lambda p: ["explain", p.model, p.sample],
+        2,
+        r"give at least one --method M; `xgraph methods` lists them",
+    ),
     "unknown method": (explain(method="grad_cm"), 1, r"no method 'grad_cm'; did you mean 'grad_cam'"),
     "unknown parameter": (explain("--set", "wtr=x"), 1, r"no parameter 'wtr' in gradient; did you mean 'wrt'"),
     "parameter of the wrong type": (explain("--set", "relu=3", method="grad_cam"), 1, r"relu=3 should be bool"),
@@ -121,25 +137,45 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     "set without a value": (explain("--set", "wrt"), 2, r"--set wrt: write key=value"),
     "set without a key": (explain("--set", "=x"), 2, r"write key=value"),
     "set of bad yaml": (explain("--set", "wrt=[1"), 2, r"the value is not understood"),
-    "no such layer": (explain("--set", "layer=stem.rel", method="grad_cam"), 1, r"'stem\.rel'.*did you mean 'stem\.relu'"),
+    "no such layer": (
+        explain("--set", "layer=stem.rel", method="grad_cam"),
+        1,
+        r"'stem\.rel'.*did you mean 'stem\.relu'",
+    ),
     "a layer without axes": (explain("--set", "layer=logits", method="grad_cam"), 1, r"without spatial axes"),
     # The input.
     "no input": (lambda p: ["explain", p.model, "-m", "gradient"], 2, r"Missing argument 'INPUT"),
     "no such input": (explain(sample="nope.npy"), 1, r"input file nope\.npy does not exist"),
     "an input of no kind": (explain(sample=lambda p: p.file("t.txt")), 1, r"t\.txt is no picture, \.npy or \.npz"),
     "an empty input folder": (explain(sample=lambda p: p.file("empty/.hidden").parent), 1, r"holds no pictures"),
-    "a wrong name": (explain(sample=lambda p: p.arrays(img=ZEROS)), 1, r"bad\.npz: the model has no input 'img'.*image"),
+    "a wrong name": (
+        explain(sample=lambda p: p.arrays(img=ZEROS)),
+        1,
+        r"bad\.npz: the model has no input 'img'.*image",
+    ),
     "a missing name": (explain(sample=lambda p: p.arrays()), 1, r"bad\.npz: the input 'image' is missing"),
     "a wrong shape": (explain(sample=lambda p: p.array(np.zeros((1, 3, 8, 8), "f"))), 1, r"bad\.npy: .*\[1, 3, 8, 8\]"),
     "no batch axis": (explain(sample=lambda p: p.array(ZEROS[0])), 1, r"add it with x\[None\]"),
     "channels last": (explain(sample=lambda p: p.array(np.zeros((1, 16, 16, 3), "f"))), 1, r"transpose to NCHW"),
-    "a wrong dtype": (explain(sample=lambda p: p.array(np.zeros(SHAPE, int))), 1, r"dtype int64, the model takes float32"),
+    "a wrong dtype": (
+        explain(sample=lambda p: p.array(np.zeros(SHAPE, int))),
+        1,
+        r"dtype int64, the model takes float32",
+    ),
     "text": (explain(sample=lambda p: p.array(["a", "b"])), 1, r"bad\.npy"),
     "uint8 without a spec": (explain(sample=lambda p: p.array(np.zeros(SHAPE, "u1"))), 1, r"need a preprocessing spec"),
     "nan": (explain(sample=lambda p: p.array(ZEROS * np.nan)), 1, r"holds nan at \[0, 0, 0, 0\]"),
     "no samples": (explain(sample=lambda p: p.array(ZEROS[:0])), 1, r"no samples"),
-    "pickles": (explain(sample=lambda p: p.array(np.array([{}], object))), 1, r"not a readable NumPy file of plain arrays"),
-    "a damaged npy": (explain(sample=lambda p: p.file("t.npy", p.sample.read_bytes()[:200])), 1, r"t\.npy: not a readable"),
+    "pickles": (
+        explain(sample=lambda p: p.array(np.array([{}], object))),
+        1,
+        r"not a readable NumPy file of plain arrays",
+    ),
+    "a damaged npy": (
+        explain(sample=lambda p: p.file("t.npy", p.sample.read_bytes()[:200])),
+        1,
+        r"t\.npy: not a readable",
+    ),
     "an empty npy": (explain(sample=lambda p: p.file("t.npy")), 1, r"t\.npy: not a readable NumPy file"),
     "a damaged npz": (
         explain(sample=lambda p: p.file("t.npz", p.arrays(image=ZEROS).read_bytes()[:-60])),
@@ -191,7 +227,11 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     "spec twice": (explain("--preprocess", "a.yml", "--size", "3"), 2, r"exclude each other"),
     "no spec file": (explain("--preprocess", "nope.yml"), 1, r"nope\.yml"),
     # The output.
-    "output below a file": (explain("-o", lambda p: p.sample / "x"), 1, r"cannot be written: .*sample\.npy is no folder"),
+    "output below a file": (
+        explain("-o", lambda p: p.sample / "x"),
+        1,
+        r"cannot be written: .*sample\.npy is no folder",
+    ),
     "output is a file": (explain("-o", lambda p: p.sample), 1, r"cannot be written"),
     "output with a long name": (explain("-o", "x" * 300), 1, r"cannot be written"),
     "compile below a file": (lambda p: ["compile", p.model, "-o", p.sample / "m.xgraph"], 1, r"cannot be written"),
@@ -209,7 +249,11 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     ),
     "one file, no method": (lambda p: ["compile", p.model, "-o", "x.onnx"], 2, r"give exactly one --method"),
     "compile an unknown method": (lambda p: ["compile", p.model, "-m", "lrpp"], 1, r"no method 'lrpp'"),
-    "compile what has no rule": (with_model("compile", lambda p: p.save(builders.no_rule_model())), 1, r"no rule for Det"),
+    "compile what has no rule": (
+        with_model("compile", lambda p: p.save(builders.no_rule_model())),
+        1,
+        r"no rule for Det",
+    ),
     "compile for an unknown profile": (lambda p: ["compile", p.model, "--profile", "gpu"], 2, r"'gpu' is not one of"),
     "compile bf16 for the cpu": (lambda p: ["compile", p.model, "--precision", "bf16"], 1, r"openvino only"),
     "bench into a file's folder": (
@@ -234,9 +278,7 @@ def map_only() -> Any:
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), CASES.values(), ids=CASES)
-def test_mistakes(
-    run: Any, place: Place, arguments: Callable[[Place], list[Any]], code: int, message: str
-) -> None:
+def test_mistakes(run: Any, place: Place, arguments: Callable[[Place], list[Any]], code: int, message: str) -> None:
     given = arguments(place)
     before = sorted(place.folder.rglob("*"))
     result = run(*given)

@@ -25,11 +25,11 @@ def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
     if named:
         return Target.index(named[0], of=of)
     form, colon, rest = text.partition(":")
+    if colon and form == "region":
+        raise TargetError("a region needs a mask, so it is for Python: xgraph.Target.region(class_index, mask)")
     numbers = _numbers(rest if colon else text)
     if numbers is None:
         close = nearest(text, labels)
-        if form == "region":
-            raise TargetError("a region needs a mask, so it is for Python: xgraph.Target.region(class_index, mask)")
         raise TargetError(f"target '{text}' is not understood{close or f'; write {_FORMS}'}")
     match (form if colon else "class", len(numbers)):
         case ("class", 1):
@@ -39,11 +39,11 @@ def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
         case ("top", 1):
             return Target.top(numbers[0], of=of)
         case ("contrast", 2):
-            return Target.contrast(*numbers, of=of)
+            return Target.contrast(numbers[0], numbers[1], of=of)
         case ("pixel", 3):
-            return Target.pixel(*numbers, of=of)
+            return Target.pixel(numbers[0], numbers[1], numbers[2], of=of)
         case ("box", 2):
-            return Target.box(*numbers, of=of)
+            return Target.box(numbers[0], numbers[1], of=of)
         case ("index", _):
             return Target.index(tuple(numbers), of=of)
     raise TargetError(f"target '{text}' is not understood; write {_FORMS}")

@@ -48,7 +48,8 @@ class Emit:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._emitted: dict[Any, tuple[Value, ...]] = {}
         # Nodes keep their names when their outputs are renamed, so both count.
-        self._taken = {value.name for node in self.graph for value in (node, *node.outputs)}
+        self._taken = {node.name for node in self.graph}
+        self._taken.update(value.name for node in self.graph for value in node.outputs)
         self._taken.update(self.graph.initializers, (value.name for value in self.graph.inputs))
         self._count = 0
 

@@ -37,7 +37,9 @@ class Cam:
         """
         place = model.pooled_maps(target.output)
         if place is None:
-            raise MethodError("cam needs a model that ends in global average pooling and one linear layer; use grad_cam")
+            raise MethodError(
+                "cam needs a model that ends in global average pooling and one linear layer; use grad_cam"
+            )
         if target.of != "logit":
             raise MethodError(f"cam explains the logit, not the {target.of}; use grad_cam")
         return pullback(model, target, [place], "cam", relu=False, pool="sum")

@@ -20,8 +20,8 @@ class GradCamPlusPlus:
     """Grad-CAM++: ReLU(Σ_k w_k A_k), w_k = Σ_yx α_k ReLU(g_k), α_k = g_k² / (2 g_k² + g_k³ Σ_yx A_k), g = ∂f/∂A.
 
     Chattopadhyay, Sarkar, Howlader and Balasubramanian, "Grad-CAM++: Improved Visual Explanations for Deep
-    Convolutional Networks", 2018, arXiv:1710.11063. The α are those of exp(f), as in the paper; the common factor exp(f)
-    of the weights is left out, because it overflows and scales the whole map alike.
+    Convolutional Networks", 2018, arXiv:1710.11063. The α are those of exp(f), as in the paper; the common factor
+    exp(f) of the weights is left out, because it overflows and scales the whole map alike.
 
     Attributes:
         layer: name of a layer with output (N, channels, height, width); default: the last one with spatial axes.

@@ -61,7 +61,9 @@ class GradientShap:
             MethodError: A number is out of range.
         """
         if self.samples < 1 or self.noise < 0:
-            raise MethodError(f"gradient_shap: samples={self.samples}, noise={self.noise}; samples count from 1, noise from 0")
+            raise MethodError(
+                f"gradient_shap: samples={self.samples}, noise={self.noise}; samples count from 1, noise from 0"
+            )
         plan = base_plan("gradient", {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe
         at = recipe.wrt

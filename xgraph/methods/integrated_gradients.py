@@ -34,8 +34,8 @@ class IntegratedGradients:
     Attributes:
         steps: nodes of the quadrature.
         rule: ``gauss_legendre``, ``riemann_left``, ``riemann_right``, ``riemann_middle`` or ``trapezoid``.
-        baseline: a number, ``zero``, ``mean``, ``blur``, ``uniform`` or ``gaussian`` (random), an array of one sample or
-            one per row, or a tuple of these, over which the mean is taken.
+        baseline: a number, ``zero``, ``mean``, ``blur``, ``uniform`` or ``gaussian`` (random), an array of one sample
+            or one per row, or a tuple of these, over which the mean is taken.
         trials: how many baselines are drawn where it is random.
         tolerance: with it, rows whose gap is above this share of f(x) - f(b) get twice the nodes, and so on; nodes are
             reused (trapezoid rule). None: exactly ``steps`` nodes.
@@ -79,7 +79,9 @@ class IntegratedGradients:
         recipe = plan.stages[-1].recipe
         at = tuple(place.wrt for place in model.resolve_wrt(self.wrt))
         if recipe.wrt != at:
-            raise MethodError(f"integrated_gradients: '{self.base}' explains {recipe.wrt[0]}, not {at[0]}, which the path is of")
+            raise MethodError(
+                f"integrated_gradients: '{self.base}' explains {recipe.wrt[0]}, not {at[0]}, which the path is of"
+            )
         recipe = replace(recipe, perturb=("path",), at=at, difference=True)
         specs = self.baseline if isinstance(self.baseline, tuple) else (self.baseline,) * self.trials
 
@@ -98,6 +100,4 @@ class IntegratedGradients:
             refinements.append(stage("riemann_middle", cells))
             used, cells = used + cells, 2 * cells
         first = stage("trapezoid", max(2, self.steps))
-        return replace(
-            plan, stages=(first,), ends=ends, refinements=tuple(refinements), tolerance=self.tolerance
-        )
+        return replace(plan, stages=(first,), ends=ends, refinements=tuple(refinements), tolerance=self.tolerance)

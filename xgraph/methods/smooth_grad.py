@@ -14,7 +14,7 @@ from xgraph.sampling import Noise
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Of
+    from xgraph.plan import Of, Perturbation
     from xgraph.target import Target
 
 
@@ -33,13 +33,13 @@ class SmoothGrad:
         relative: whether ``noise`` is a share of the range.
         moment: ``mean``, ``square`` or ``variance`` over samples.
         base: the method that is averaged, one backward pass (``gradient``, ``input_x_gradient``, ``grad_cam`` ...).
-        at: what noise is added to: ``"input:NAME"``, ``"layer:NAME"``, ``"embedding:INPUT"``; default: the float inputs, or
-            the embeddings of the token inputs.
+        at: what noise is added to: ``"input:NAME"``, ``"layer:NAME"``, ``"embedding:INPUT"``; default: the float
+            inputs, or the embeddings of the token inputs.
         wrt: of the base method.
         layer: of the base method.
         reduce: of the base method.
-        variant: ``"interpretdl"`` explains the probability unless told otherwise, as InterpretDL 0.8.0 does; the numbers
-            are the same formula.
+        variant: ``"interpretdl"`` explains the probability unless told otherwise, as InterpretDL 0.8.0 does; the
+            formula is the same.
     """
 
     name: ClassVar[str] = "smooth_grad"
@@ -69,10 +69,12 @@ class SmoothGrad:
             MethodError: A number is out of range.
         """
         if self.samples < 1 or self.noise < 0:
-            raise MethodError(f"smooth_grad: samples={self.samples}, noise={self.noise}; samples count from 1, noise from 0")
+            raise MethodError(
+                f"smooth_grad: samples={self.samples}, noise={self.noise}; samples count from 1, noise from 0"
+            )
         given = {"wrt": self.wrt, "layer": self.layer, "reduce": self.reduce}
         plan = base_plan(self.base, given, model, target)
-        kind = "relative_noise" if self.relative else "noise"
+        kind: Perturbation = "relative_noise" if self.relative else "noise"
         recipe = replace(plan.stages[-1].recipe, perturb=(kind,), at=places(model, self.at))
         stage = Stage(recipe, Noise(self.samples, self.noise), WeightedSum(self.moment))
         return replace(plan, stages=(stage,))

@@ -26,7 +26,9 @@ def base_plan(name: str, parameters: Mapping[str, Any], model: Model, target: Ta
     given = {key: value for key, value in parameters.items() if value is not None}
     for key in given:
         if key not in known:
-            raise MethodError(f"{key}={given[key]!r} does not fit the base method '{name}', which has no such parameter")
+            raise MethodError(
+                f"{key}={given[key]!r} does not fit the base method '{name}', which has no such parameter"
+            )
     plan = create(name, given).plan(model, target)
     stage = plan.stages[-1]
     if len(plan.stages) > 1 or not isinstance(stage.sampler, Once) or stage.recipe.book is None:

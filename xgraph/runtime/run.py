@@ -48,6 +48,7 @@ def run(
     settings: Settings,
     shapes: Shapes = (),
     seed: int = 0,
+    only: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Runs one stage.
 
@@ -61,12 +62,14 @@ def run(
         settings: device, threads, batch size, progress.
         shapes: of the values that the sampler perturbs, without the batch axis.
         seed: of random draws.
+        only: the rows to run, in rising order; default: all. Rows keep their numbers, and hence their draws.
 
     Returns:
         What the reducer makes of it, by output name.
     """
     rows = len(next(iter(inputs.values())))
-    pairs = rows * sampler.draws
+    chosen = np.arange(rows) if only is None else only
+    pairs = len(chosen) * sampler.draws
     size = settings.fixed_batch or batch_size(pairs, _sample_bytes(artifact, inputs), asked=settings.batch)
     session = open_session(
         artifact, settings.provider, threads=settings.threads, batch=None if settings.fixed_batch else size
@@ -74,7 +77,7 @@ def run(
     state = reducer.start(rows)
     for start in range(0, pairs, size):
         pair = np.arange(start, min(start + size, pairs))
-        batch = sampler.batch(inputs, shapes, pair // sampler.draws, pair % sampler.draws, seed)
+        batch = sampler.batch(inputs, shapes, chosen[pair // sampler.draws], pair % sampler.draws, seed)
         feeds = {**batch.feeds, **{name: array[batch.rows] for name, array in extra.items()}}
         results = session.run({name: _padded(array, size) for name, array in feeds.items()}, outputs)
         done = reducer.update(state, {name: array[: len(pair)] for name, array in results.items()}, batch)

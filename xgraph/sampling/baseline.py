@@ -28,9 +28,9 @@ def baseline(
     """Returns float32 baselines of ``(pairs, *shape)``, or with axes of size 1 where they are constant.
 
     Args:
-        spec: a number; ``zero``; ``mean`` (of each channel of the sample), ``blur`` (of the sample), ``uniform`` (random
-            between the sample's smallest and largest value), ``gaussian`` (standard normal); or an array of one sample
-            or one per row.
+        spec: a number; ``zero``; ``mean`` (of each channel of the sample), ``blur`` (of the sample), ``uniform``
+            (random between the sample's smallest and largest value), ``gaussian`` (standard normal); or an array of
+            one sample or one per row.
         x: the samples, where what is perturbed is an input, else None.
         shape: of one perturbed value.
         rows: sample row of each pair.
@@ -52,24 +52,24 @@ def baseline(
     if spec not in NAMES:
         raise MethodError(f"baseline={spec!r} is not known; it is a number, an array, or one of {', '.join(NAMES)}")
     if x is None:
-        raise MethodError(f"baseline='{spec}' is made from an input; for layers and embeddings use 'zero', a number or an array")
+        raise MethodError(
+            f"baseline='{spec}' is made from an input; for layers and embeddings use 'zero', a number or an array"
+        )
     chosen = x[rows].astype(np.float32)
     if spec == "mean":
-        return chosen.mean(axis=tuple(range(2, chosen.ndim)), keepdims=True)
+        return np.asarray(chosen.mean(axis=tuple(range(2, chosen.ndim)), keepdims=True))
     if spec == "blur":
         return _blurred(x.astype(np.float32), rows)
     axes = tuple(range(1, chosen.ndim))
     low, high = chosen.min(axis=axes, keepdims=True), chosen.max(axis=axes, keepdims=True)
-    return low + (high - low) * uniforms("baseline", seed, rows, draws, shape, part)
+    return np.asarray(low + (high - low) * uniforms("baseline", seed, rows, draws, shape, part))
 
 
 def _given(array: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
-    if array.shape == tuple(shape):
-        return np.broadcast_to(array.astype(np.float32), (len(rows), *shape))
-    if array.shape[1:] == tuple(shape) and len(array) == 1:
+    if array.shape == tuple(shape) or array.shape == (1, *shape):
         return np.broadcast_to(array.astype(np.float32), (len(rows), *shape))
     if array.shape[1:] == tuple(shape) and (len(rows) == 0 or rows.max() < len(array)):
-        return array[rows].astype(np.float32)
+        return np.asarray(array[rows], np.float32)
     raise MethodError(f"a baseline of shape {list(array.shape)} does not fit samples of shape {list(shape)}")
 
 

@@ -49,8 +49,8 @@ class Path:
             several = array.ndim == rank and len(array) > 1
             if array.dtype.kind not in "fiu" or array.ndim not in (0, rank - 1, rank) or several:
                 raise MethodError(
-                    f"baseline={spec!r} is made outside the graph, so the method is no single ONNX file; use a number or "
-                    "an array of one sample, or compile a bundle (-o NAME.xgraph)"
+                    f"baseline={spec!r} is made outside the graph, so the method is no single ONNX file; use a number "
+                    "or an array of one sample, or compile a bundle (-o NAME.xgraph)"
                 )
             tables.append(array.astype(np.float32).reshape(1, *(array.shape[-(rank - 1) :] or [1] * (rank - 1))))
         return np.repeat(np.stack(np.broadcast_arrays(*tables)), len(self.nodes), axis=0)

@@ -6,7 +6,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-Rule: TypeAlias = Literal["gauss_legendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid", "interpretdl"]
+Rule: TypeAlias = Literal[
+    "gauss_legendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid", "interpretdl"
+]
 
 
 def nodes(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Pooled head: logits that are a linear layer of globally pooled feature maps.
 
-``A (N, K, spatial ...) -> GlobalAveragePool | ReduceMean(all spatial axes) -> (Flatten | Reshape | Squeeze)* -> linear ->
-logits``. The anchor is the value of the logits.
+``A (N, K, spatial ...) -> GlobalAveragePool | ReduceMean(spatial axes) -> (Flatten | Reshape | Squeeze)* -> linear
+-> logits``. The anchor is the value of the logits.
 """
 
 from __future__ import annotations
