@@ -13,9 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from xgraph.exporters.base import Check, Exported, Exporter
-
 from xgraph.errors import ExportError
+from xgraph.exporters.base import Check, Exported, Exporter
 
 __all__ = ["FORMATS", "Check", "Exported", "Exporter", "find"]
 

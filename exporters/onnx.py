@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 from google.protobuf.message import DecodeError
-from xgraph.exporters.base import Exported
 
 from xgraph.errors import ExportError
+from xgraph.exporters.base import Exported
 
 OLDEST_OPSET = 7
 LARGEST = 2**31 - 1

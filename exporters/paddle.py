@@ -17,13 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
+from xgraph.errors import ExportError
 from xgraph.exporters.base import Check, Exported
 from xgraph.exporters.paddle_failure import describe
 from xgraph.exporters.paddle_gelu import repair_gelu
 from xgraph.exporters.paddle_names import scopes
 from xgraph.exporters.paddle_program import read_program
-
-from xgraph.errors import ExportError
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from xgraph.exporters.paddle_program import Program
 
 from xgraph.errors import ExportError
+from xgraph.exporters.paddle_program import Program
 
 LINEAR = math.sqrt(2 / math.pi)
 CUBIC = 0.044715 * LINEAR

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+
 from xgraph.exporters.paddle_program import Op, Program
 
 VALUE = re.compile(r"p2o\.(?P<op>\w+\.\w+\.\d+)\.\d+(_\d+)?")

@@ -19,7 +19,7 @@ from xgraph import Preprocess, bundle, program
 from xgraph.errors import BundleError, ExportError, MethodError
 from xgraph.model import Model
 
-METHODS = ["gradient", "input_x_gradient", "grad_cam"]
+METHODS = [info.name for info in xgraph.list_methods()]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,8 @@ def test_explained_without_compiling(
 @pytest.mark.parametrize("of", ["logit", "probability", "loss"])
 def test_the_same_results_as_the_model(full: tuple[Model, Path], images: np.ndarray, method: str, of: Any) -> None:
     """Whether the graph is in the bundle (logit) or is compiled on demand."""
+    if method == "cam" and of != "logit":
+        pytest.skip("the weights of CAM are those of the logits")
     model, path = full
     same(xgraph.explain(xgraph.load(path), images, method, of=of), xgraph.explain(model, images, method, of=of))
 
@@ -114,9 +116,9 @@ def test_a_bundle_may_be_written_over_itself(copy: Path, images: np.ndarray) -> 
 
 
 def test_weights_are_stored_once(full: tuple[Model, Path]) -> None:
-    model, path = full
+    _, path = full
     graphs = {file.stem: onnx.load(file, load_external_data=False) for file in (path / "graphs").glob("*.onnx")}
-    assert set(graphs) == {"forward", "activations", *METHODS}
+    assert {"forward", "activations", *METHODS} <= set(graphs)
     places: dict[str, set[tuple[str, ...]]] = {}
     for graph in graphs.values():
         for tensor in graph.graph.initializer:
@@ -201,7 +203,7 @@ PROGRAM_DAMAGES: dict[str, Callable[[Path], None]] = {
     "missing": lambda path: (path / "graphs/gradient.onnx").unlink(),
     "truncated": cut("graphs/gradient.onnx", 5000),
     "empty": cut("graphs/gradient.onnx", 0),
-    "a folder": edit(lambda d: d["programs"][0].update(file="")),
+    "a folder": edit(lambda d: [entry.update(file="") for entry in d["programs"] if entry["method"] == "gradient"]),
     "text": lambda path: (path / "graphs/gradient.onnx").write_text("no model"),
 }
 
@@ -227,7 +229,9 @@ def test_weights_that_went_away_later(copy: Path, images: np.ndarray) -> None:
 
 def test_a_program_file_outside_the_bundle_is_not_read(copy: Path, images: np.ndarray) -> None:
     shutil.move(copy / "graphs" / "gradient.onnx", copy.parent / "gradient.onnx")
-    edit(lambda d: d["programs"][0].update(file="../gradient.onnx"))(copy)
+    edit(lambda d: [entry.update(file="../gradient.onnx") for entry in d["programs"] if entry["method"] == "gradient"])(
+        copy
+    )
     with pytest.raises(BundleError, match="cannot be read"):
         xgraph.explain(xgraph.load(copy), images)
 

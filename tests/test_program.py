@@ -59,6 +59,15 @@ def test_grouping_into_batches_does_not_matter(tiny_model: Model, images: np.nda
         np.testing.assert_allclose(grouped.values[name], values, **TIGHT)
 
 
+@pytest.mark.parametrize("method", [info.name for info in xgraph.list_methods()])
+def test_no_method_depends_on_batches_and_threads(tiny_model: Model, images: np.ndarray, method: str) -> None:
+    together = xgraph.explain(tiny_model, images, method, batch=64)
+    grouped = xgraph.explain(tiny_model, images, method, batch=5, threads=1)
+    np.testing.assert_allclose(grouped.scores, together.scores, **TIGHT)
+    for name, values in together.values.items():
+        np.testing.assert_allclose(grouped.values[name], values, **TIGHT)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_rows_do_not_see_each_other(tiny_model: Model, images: np.ndarray, method: str) -> None:
     together = xgraph.explain(tiny_model, images, method)
@@ -102,7 +111,7 @@ def test_explain_each_takes_any_number_of_targets(tiny_model: Model, images: np.
     targets = [i % builders.CLASSES for i in range(count)]
     found = xgraph.explain_each(tiny_model, images[:2], targets=targets)
     assert [a.target.classes.tolist() for a in found if a.target.classes is not None] == [[t, t] for t in targets]
-    first = {t: a for t, a in zip(targets, found, strict=True)}
+    first = dict(zip(targets, found, strict=True))
     for target, attribution in zip(targets, found, strict=True):
         np.testing.assert_allclose(attribution.values["image"], first[target].values["image"], **TIGHT)
 

@@ -14,9 +14,7 @@ import pytest
 from xgraph.errors import InputError
 from xgraph.result import Attribution, Provenance, ResolvedTarget
 
-PROVENANCE = Provenance(
-    model_digest="sha256:0", opset=18, versions={"numpy": "2"}, provider="cpu", seed=7, samples=32
-)
+PROVENANCE = Provenance(model_digest="sha256:0", opset=18, versions={"numpy": "2"}, provider="cpu", seed=7, samples=32)
 
 
 def make(count: int = 3, **changes: Any) -> Attribution:
@@ -150,6 +148,30 @@ def test_npz_round_trip(tmp_path: Path, count: int) -> None:
         np.testing.assert_array_equal(plain["values/image"], attribution.values["image"])
 
 
+@pytest.mark.parametrize("kind", ["sensitivity", "attribution", "cam"])
+def test_the_kind_is_kept(tmp_path: Path, kind: Any) -> None:
+    attribution = make(2, kind=kind)
+    assert attribution.rows([0]).kind == kind
+    assert pickle.loads(pickle.dumps(attribution)).kind == kind
+    assert Attribution.load(attribution.save(tmp_path / "a.npz")).kind == kind
+
+
+def test_a_kind_that_does_not_exist_is_named() -> None:
+    with pytest.raises(InputError, match="kind 'heat' is not one of sensitivity, attribution, cam"):
+        make(1, kind="heat")
+
+
+def test_a_file_without_a_kind_holds_an_attribution(tmp_path: Path) -> None:
+    path = make(1, kind="cam").save(tmp_path / "a.npz")
+    with np.load(path) as stored:
+        entries = {name: stored[name] for name in stored.files}
+    header = json.loads(entries["header"].tobytes())
+    del header["kind"]
+    entries["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **entries)
+    assert Attribution.load(path).kind == "attribution"
+
+
 def test_a_target_without_classes_is_stored(tmp_path: Path) -> None:
     target = ResolvedTarget(kind="contrast", labels=("cat over dog",))
     loaded = Attribution.load(make(1, target=target).save(tmp_path / "a.npz"))
@@ -157,9 +179,7 @@ def test_a_target_without_classes_is_stored(tmp_path: Path) -> None:
     assert loaded.target.labels == ("cat over dog",)
 
 
-@pytest.mark.parametrize(
-    "clone", [lambda a: pickle.loads(pickle.dumps(a)), copy.deepcopy], ids=["pickle", "copy"]
-)
+@pytest.mark.parametrize("clone", [lambda a: pickle.loads(pickle.dumps(a)), copy.deepcopy], ids=["pickle", "copy"])
 def test_attributions_can_be_sent_and_copied(clone: Any) -> None:
     assert_same(make(2), clone(make(2)))
 
@@ -234,4 +254,7 @@ def test_plot_and_html(tmp_path: Path) -> None:
     picture = make(2).plot(path, row=1, name="layer4.1")
     assert path.stat().st_size > 0
     assert picture.mode == "RGB"
+    assert make(2).plot(style="cam").tobytes() != make(2).plot().tobytes()
+    view = np.zeros((4, 5, 3), np.uint8)
+    assert make(2).plot(image=view, beside=True).width > make(2).plot(image=view).width
     assert "LIME" in make(2)._repr_html_()

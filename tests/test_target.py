@@ -150,6 +150,19 @@ def test_resolved_classes_and_labels(tiny_model: Model, images: np.ndarray) -> N
     assert contrast.target.labels[0] == "0 rather than 1"
 
 
+@pytest.mark.parametrize("of", ["logit", "probability", "loss"])
+@pytest.mark.parametrize("method", ["gradient", "smooth_grad"])
+def test_ranks_are_those_of_the_logits(load_proto: Any, of: Any, method: str) -> None:
+    """Two sigmoids that are 1 in float32 differ in their logits."""
+    draft = builders.Draft()
+    draft("Mul", "x", draft.constant("far", np.float32([30, 60, 1])), out="logits")
+    draft("Sigmoid", "logits", out="output")
+    model = load_proto(draft.model({"x": ["batch", 3]}, {"output": ["batch", 3]}))
+    x = np.ones((1, 3), np.float32)
+    for rank, expected in enumerate((1, 0, 2), start=1):
+        assert xgraph.explain(model, x, method, Target.top(rank), of=of).target.classes == [expected]
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "value"),
     [

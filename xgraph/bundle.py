@@ -60,9 +60,13 @@ def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
             taps = tuple(dict.fromkeys(layer.value for layer in tapped))
             graphs[stem] = build(model, Recipe(output=model.output().name, taps=taps), "portable")
     entries: list[dict[str, Any]] = []
+    stored: set[tuple[str, str]] = set()
     for program in programs:
         for i, recipe in enumerate(program.recipes):
-            stem = program.method.name if len(program.recipes) == 1 else f"{program.method.name}.{i}"
+            if (recipe.key(), program.resolved_profile) in stored:
+                continue
+            stored.add((recipe.key(), program.resolved_profile))
+            stem = program.method.name if i == 0 else f"{program.method.name}.{i}"
             while stem in graphs:
                 stem += "_"
             graphs[stem] = program.artifact(recipe, program.resolved_profile)

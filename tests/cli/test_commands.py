@@ -55,6 +55,7 @@ def test_inspect(run: Any, tiny_onnx: Path) -> None:
     assert "ends in softmax" in result.stdout
     assert "CAM layer  block.relu" in result.stdout
     layers = run("inspect", tiny_onnx, "--layers").stdout.splitlines()
+    assert result.stdout.splitlines()[-len(layers) :] == layers
     assert layers[0].split("\t") == ["stem.conv", "Conv", "batchx8x16x16", "convolution"]
     nodes = run("inspect", tiny_onnx, "--coverage").stdout.splitlines()
     assert all("vjp: rule" in line for line in nodes)
@@ -107,6 +108,21 @@ def test_doctor(run: Any) -> None:
     assert document["missing"] == []
 
 
+def test_a_device_that_does_not_start_hides_no_other(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xgraph.errors import ProviderError
+    from xgraph.runtime import providers
+
+    def refuse(device: str) -> None:
+        raise ProviderError(f"device {device}: does not start")
+
+    monkeypatch.setattr(providers, "openvino_installed", lambda: True)
+    monkeypatch.setattr(providers, "choose", refuse)
+    document = json.loads(run("doctor", "--json").stdout)
+    assert "CPUExecutionProvider" in document["providers"]
+    assert "device openvino: does not start" in document["optional"]
+    assert document["missing"] == []
+
+
 def test_doctor_without_an_engine(shell: Any) -> None:
     done = shell("doctor", before="sys.modules['onnxruntime'] = None")
     assert done.returncode == 0
@@ -137,8 +153,6 @@ def test_demo(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout.count("predicted") == 8
     for name in ("star_gallery.png", "run.json", "shapes_cnn.xgraph/manifest.json"):
         assert (Path("d") / name).is_file()
-    # It can be run again.
-    assert run("demo", "-o", "d").exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["", "bench", "compile", "demo", "doctor", "explain", "inspect", "methods"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ ZEROS = np.zeros(SHAPE, np.float32)
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_onnx: Path) -> Iterator[Place]:
+def place(tmp_path: Path, tiny_onnx: Path) -> Place:
     shutil.copy(tiny_onnx, tmp_path / "model.onnx")
     found = Place(tmp_path, tmp_path / "model.onnx")
     found.array(ZEROS, "sample.npy")
-    yield found
+    return found
 
 
 def explain(

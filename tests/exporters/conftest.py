@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from xgraph.exporters import Exported, find
 
 DATA = Path(__file__).parents[1] / "data"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from xgraph.exporters import FORMATS, find
 
 from xgraph.errors import ExportError
+from xgraph.exporters import FORMATS, find
 
 PROGRAM = '{"base_code":{"magic":"pir","trainable":true,"version":4},"program":{"regions":[{"#":"p"}]}}'
 CONTENT = {".json": PROGRAM, ".pdmodel": "program", ".pdiparams": "parameters"}

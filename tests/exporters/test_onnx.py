@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from xgraph.exporters import find
 
 from xgraph.errors import ExportError
+from xgraph.exporters import find
 
 
 def model(opset: int = 18, domain: str = "") -> onnx.ModelProto:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from xgraph.errors import ExportError
 from xgraph.exporters import find
 from xgraph.exporters.paddle import PADDLE
 from xgraph.exporters.paddle_failure import describe
-
-from xgraph.errors import ExportError
 
 MODEL = Path("m.json")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from xgraph.exporters.paddle_child import candidate_feeds, single_precision_attributes
 
 

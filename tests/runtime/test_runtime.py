@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -127,6 +128,43 @@ def test_openvino_without_its_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     providers._openvino_device.cache_clear()
     with pytest.raises(ProviderError, match=r'not installed; pip install "xgraph\[openvino\]"'):
         choose("openvino")
+
+
+class Refused(Exception):
+    """The engine's own kind of error."""
+
+
+@pytest.mark.parametrize("fault", ["no device", "registration"])
+def test_openvino_that_does_not_start_says_so_every_time(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """The engine refuses to register a plugin twice."""
+    registered: list[str] = []
+
+    def register(name: str, path: str) -> None:
+        if fault == "registration" or name in registered:
+            raise Refused("EP library is already registered\nstack")
+        registered.append(name)
+
+    engine = SimpleNamespace(
+        get_available_providers=lambda: ["CPUExecutionProvider"],
+        register_execution_provider_library=register,
+        get_ep_devices=list,
+        __version__="9",
+    )
+    monkeypatch.setattr(providers, "onnxruntime", lambda: engine)
+    monkeypatch.setattr(providers, "ort_errors", lambda: (Refused,))
+    monkeypatch.setattr(providers, "openvino_installed", lambda: True)
+    monkeypatch.setitem(
+        sys.modules,
+        "onnxruntime_ep_openvino",
+        SimpleNamespace(get_library_path=lambda: "plugin"),  # type: ignore[arg-type]
+    )
+    for cached in (providers._openvino_device, providers._register_openvino):
+        monkeypatch.setattr(providers, cached.__name__, cache(cached.__wrapped__))
+    message = {"no device": "offers no device", "registration": "does not take the plugin"}[fault]
+    for _ in range(2):
+        with pytest.raises(ProviderError, match=message) as caught:
+            choose("openvino")
+        assert "\n" not in str(caught.value)
 
 
 def test_a_graph_that_the_engine_refuses_is_one_line() -> None:

@@ -45,14 +45,11 @@ def examine() -> dict[str, Any]:
     import psutil
 
     packages = {name: _version(name) for name in _PACKAGES}
-    providers, missing = _providers()
-    optional = []
+    providers, missing, optional = _providers()
     if not packages["paddlepaddle"] or not packages["paddle2onnx"]:
         optional.append('Paddle models cannot be read: pip install "xgraph[paddle]" (Python 3.11 or 3.12)')
     if packages["onnxruntime"] and packages["onnxruntime-gpu"]:
         missing.append("onnxruntime and onnxruntime-gpu overwrite each other: uninstall one, reinstall the other")
-    if not packages["onnxruntime-ep-openvino"]:
-        optional.append('device openvino: pip install "xgraph[openvino]" (fast bf16 on CPUs)')
     return {
         "xgraph": __version__,
         "python": platform.python_version(),
@@ -73,18 +70,23 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _providers() -> tuple[list[str], list[str]]:
+def _providers() -> tuple[list[str], list[str], list[str]]:
+    """Returns what runs graphs, what is missing, and what could be added."""
     from xgraph.runtime.ort import onnxruntime
     from xgraph.runtime.providers import choose, openvino_installed
 
     try:
         providers = [str(name) for name in onnxruntime().get_available_providers()]
-        if openvino_installed():
-            choose("openvino")
-            providers.append("OpenVINO (plugin)")
     except XGraphError as error:
-        return [], [str(error)]
-    return providers, []
+        return [], [str(error)], []
+    if not openvino_installed():
+        return providers, [], ['device openvino: pip install "xgraph[openvino]" (fast bf16 on CPUs)']
+    try:
+        choose("openvino")
+    except XGraphError as error:
+        # One device that does not start says nothing about the others.
+        return providers, [], [str(error)]
+    return [*providers, "OpenVINO (plugin)"], [], []
 
 
 def _cpu_features() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,7 @@ def explain(
 
     import xgraph
     from xgraph.cli.parameters import distribute
-    from xgraph.cli.report import write_run, write_source
+    from xgraph.cli.report import previews, write_run, write_source
     from xgraph.cli.sources import count, expand
     from xgraph.cli.targets import read_target
     from xgraph.runtime.providers import choose
@@ -108,6 +109,7 @@ def explain(
         raise TargetError(f"{len(chosen.value)} targets were given for {samples} samples; give one for each")
     entries: list[dict[str, Any]] = []
     attributions: list[xgraph.Attribution] = []
+    shown: list[list[str]] = []
     taken: set[str] = set()
     for sources in _groups(loaded, files):
         feeds = {name: np.concatenate([source.feeds[name] for source in sources]) for name in sources[0].feeds}
@@ -128,16 +130,21 @@ def explain(
         start = 0
         for source in sources:
             own = slice(start, start + source.rows)
-            entries += write_source(source, [attribution.rows(own) for attribution in attributions], folder, taken)
+            found = [attribution.rows(own) for attribution in attributions]
+            entries += write_source(source, found, folder, taken)
+            if not as_json and sys.stdout.isatty():
+                shown += previews(found)
             start += source.rows
     document = write_run(loaded, entries, attributions, folder)
     if as_json:
         print_json(document)
         return
-    for entry in entries:
-        for result in entry["results"]:
-            found = f"{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}"
-            click.echo(f"{entry['input']}\t{found}")
+    for k, entry in enumerate(entries):
+        for j, result in enumerate(entry["results"]):
+            line = f"{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}"
+            click.echo(f"{entry['input']}\t{line}")
+            if shown and shown[k][j]:
+                click.echo(shown[k][j])
     click.echo(f"{len(entries)} sample{'s' * (len(entries) != 1)} explained, files in {folder}")
 
 

@@ -27,8 +27,8 @@ _READ_AS = {"image": "an image", "tokens": "token ids", "mask": "a mask"}
 def inspect(model: str, params: str | None, no_verify: bool, what: str | None, as_json: bool) -> None:
     """Show what a model offers to explain: inputs, outputs, layers, coverage.
 
-    With --layers and --attention a line is NAME, operator, output shape and role, separated by tabs; with
-    --coverage it is node, operator and what each rule book says.
+    A layer's line is NAME, operator, output shape and role, separated by tabs (--layers prints nothing else); with
+    --coverage a line is node, operator and what each rule book says.
     """
     loaded = load(model, params, no_verify)
     if as_json:
@@ -36,7 +36,8 @@ def inspect(model: str, params: str | None, no_verify: bool, what: str | None, a
         return
     if what is None:
         _print_summary(loaded)
-    elif what == "layers":
+        click.echo()
+    if what in (None, "layers"):
         _print_layers(loaded.layers)
     elif what == "attention":
         if not loaded.attention:
@@ -66,14 +67,14 @@ def _print_summary(model: Model) -> None:
     missing = [row for row in _coverage(model) if row["books"]["vjp"] == "missing"]
     ops = ", ".join(f"{op} ({count})" for op, count in Counter(row["op"] for row in missing).items())
     line("gradient", f"no rule for {ops}; see --coverage" if missing else "every node has a rule")
-    line("layers", f"{len(model.layers)}; see --layers")
+    line("layers", f"{len(model.layers)}, listed below")
     cam = target_layer(model.layers)
     if cam is not None:
         line("CAM layer", f"{cam.name}  {_shape(cam.shape)} (the default of CAM methods)")
     if model.attention:
         line("attention", f"{len(model.attention)} maps; see --attention")
-    for ready in model.compiled:
-        line("compiled", f"{ready.method} for {ready.profile}, {ready.precision}")
+    for method, profile, precision in dict.fromkeys((c.method, c.profile, c.precision) for c in model.compiled):
+        line("compiled", f"{method} for {profile}, {precision}")
 
 
 def _pictures(model: Model) -> str:

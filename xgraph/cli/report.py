@@ -43,6 +43,13 @@ def write_source(
     return entries
 
 
+def previews(attributions: Sequence[Attribution]) -> list[list[str]]:
+    """Returns what a terminal can show, coloured tokens or bars, of each sample and method; empty for pictures."""
+    from xgraph.render import terminal
+
+    return [[terminal(attribution, row) for attribution in attributions] for row in range(len(attributions[0]))]
+
+
 def write_run(
     model: Model, entries: list[dict[str, Any]], attributions: Sequence[Attribution], folder: Path
 ) -> dict[str, Any]:

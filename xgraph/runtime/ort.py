@@ -29,3 +29,15 @@ def onnxruntime() -> Any:
     # Warnings of the engine are about its own optimiser; what matters reaches the user as an exception.
     ort.set_default_logger_severity(3)
     return ort
+
+
+def ort_errors() -> tuple[type[Exception], ...]:
+    """Returns the exception types that the engine raises."""
+    state = onnxruntime().capi.onnxruntime_pybind11_state
+    named = [getattr(state, name) for name in dir(state) if isinstance(getattr(state, name), type)]
+    return (RuntimeError, *[error for error in named if issubclass(error, Exception)])
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what an exception says, without the engine's stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias
 
 from xgraph.errors import ProviderError
-from xgraph.runtime.ort import onnxruntime
+from xgraph.runtime.ort import first_line, onnxruntime, ort_errors
 
 Device: TypeAlias = Literal["auto", "cpu", "openvino", "cuda"]
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
@@ -85,13 +85,26 @@ def openvino_installed() -> bool:
 
 
 @cache
+def _register_openvino() -> None:
+    """Registers the plugin; the engine takes it once in a process, whether it has a device to offer or not."""
+    import onnxruntime_ep_openvino
+
+    onnxruntime().register_execution_provider_library(_OPENVINO, onnxruntime_ep_openvino.get_library_path())
+
+
+@cache
 def _openvino_device() -> Any:
     ort = onnxruntime()
     if not openvino_installed():
         raise ProviderError('device openvino: the plugin is not installed; pip install "xgraph[openvino]"')
-    import onnxruntime_ep_openvino
-
-    ort.register_execution_provider_library(_OPENVINO, onnxruntime_ep_openvino.get_library_path())
+    faults: tuple[type[Exception], ...] = (ImportError, AttributeError, *ort_errors())
+    try:
+        _register_openvino()
+    except faults as error:
+        raise ProviderError(
+            f"device openvino: onnxruntime {ort.__version__} does not take the plugin ({first_line(error)}); "
+            'pip install --upgrade "xgraph[openvino]"'
+        ) from error
     for device in ort.get_ep_devices():
         if device.ep_metadata.get("ov_device") == "CPU":
             return device

@@ -12,7 +12,7 @@ import numpy as np
 from xgraph.errors import ProviderError
 from xgraph.graph.artifact import Artifact, with_outputs
 from xgraph.kernels import library_path
-from xgraph.runtime.ort import onnxruntime
+from xgraph.runtime.ort import first_line, onnxruntime, ort_errors
 from xgraph.runtime.providers import Provider, configure
 
 _KEPT = 8
@@ -43,7 +43,7 @@ class Session:
             providers = configure(options, provider)
             self._session = ort.InferenceSession(graph, options, **({"providers": providers} if providers else {}))
         except ort_errors() as error:
-            raise ProviderError(f"{provider} cannot open the graph: {_first_line(error)}") from error
+            raise ProviderError(f"{provider} cannot open the graph: {first_line(error)}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {item.name for item in self._session.get_inputs()}
         self.providers: list[str] = self._session.get_providers()
@@ -61,7 +61,7 @@ class Session:
         try:
             return dict(zip(names, self._session.run(names, wanted), strict=True))
         except ort_errors() as error:
-            raise ProviderError(f"the graph failed while running: {_first_line(error)}") from error
+            raise ProviderError(f"the graph failed while running: {first_line(error)}") from error
 
 
 def open_session(
@@ -79,17 +79,6 @@ def open_session(
         while len(_sessions) > _KEPT:
             _sessions.popitem(last=False)
     return session
-
-
-def ort_errors() -> tuple[type[Exception], ...]:
-    """Returns the exception types that the engine raises."""
-    state = onnxruntime().capi.onnxruntime_pybind11_state
-    named = [getattr(state, name) for name in dir(state) if isinstance(getattr(state, name), type)]
-    return (RuntimeError, *[error for error in named if issubclass(error, Exception)])
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 _sessions: OrderedDict[Any, Session] = OrderedDict()
