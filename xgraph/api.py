@@ -13,7 +13,7 @@ from xgraph.compiler import coverage_of, explained_shape
 from xgraph.errors import ExportError, TargetError
 from xgraph.inputs import prepare
 from xgraph.loading import load_model
-from xgraph.methods import Method, MethodInfo, create, infos
+from xgraph.methods import Method, MethodInfo, create, infos, objective
 from xgraph.model import Model
 from xgraph.plan import Of
 from xgraph.preprocess import Preprocess
@@ -85,7 +85,7 @@ def compile(
         method: a name from ``list_methods``.
         profile: ``auto``, ``portable``, ``cpu``, ``openvino`` or ``cuda``: where the graphs are to run fast.
         precision: ``fp32``, or ``bf16`` for openvino; default: that of the bundle, else ``fp32``.
-        of: explain the ``logit``, ``probability`` or ``loss``.
+        of: explain the ``logit``, ``probability`` or ``loss``; default: what the method explains, mostly the logit.
         output: the model output to explain; default: the first float one.
         parameters: of the method.
 
@@ -93,11 +93,13 @@ def compile(
         MethodError: The method or a parameter does not exist.
         UnsupportedOpError: Some operators have no rule (when the program first runs or is saved).
     """
+    made = create(method, parameters)
+    chosen = of or objective(made)
     if len(explained_shape(model, output)) == 2:
-        target = Target.top(output=output, of=of or "logit")
+        target = Target.top(output=output, of=chosen)
     else:
-        target = Target.index((), output=output, of=of or "logit")
-    return Program(model, create(method, parameters), target, profile=profile, precision=precision)
+        target = Target.index((), output=output, of=chosen)
+    return Program(model, made, target, profile=profile, precision=precision)
 
 
 def explain(
@@ -135,7 +137,7 @@ def explain(
         XGraphError: Something does not fit; the message says what, where, and what to do.
     """
     made = create(method, parameters)
-    chosen = Target.parse(target, of or _objective(made, target))
+    chosen = _target(target, of, made)
     program = Program(model, made, chosen, precision=precision)
     return program(x, chosen, device=device, batch=batch, threads=threads, seed=seed, progress=progress)
 
@@ -175,7 +177,7 @@ def explain_each(
         One Attribution of N rows per target.
     """
     made = create(method, parameters)
-    chosen = [Target.parse(target, of or _objective(made, target)) for target in targets]
+    chosen = [_target(target, of, made) for target in targets]
     if not chosen:
         raise TargetError("explain_each needs at least one target")
     if len({(target.seed, target.of, model.output(target.output).name) for target in chosen}) > 1:
@@ -205,6 +207,6 @@ def list_methods() -> list[MethodInfo]:
     return infos()
 
 
-def _objective(method: Method, target: Any) -> Of | None:
-    """Returns what a method explains where neither the caller nor a Target says; most explain the logit."""
-    return None if isinstance(target, Target) else getattr(method, "objective", None)
+def _target(given: Any, of: Of | None, method: Method) -> Target:
+    """Returns the target; where neither the caller nor a Target says what of it, the method does."""
+    return Target.parse(given, of if of or isinstance(given, Target) else objective(method))

@@ -68,10 +68,11 @@ def build_path(model: Model, recipe: Recipe, path: Path, profile: str) -> Artifa
         bound[SEED] = add_input(work, SEED, np.float32, dims(explained.value) or ())
     varying = {ALPHA: path.positions[:, None]}
     for part, wrt in enumerate(recipe.at):
-        rank = len(shape_of(model, model.value_of(wrt)))
-        varying[feed_name("baseline", part, len(recipe.at))] = path.fixed_baselines(rank)
+        shape = shape_of(model, model.value_of(wrt))
+        varying[feed_name("baseline", part, len(recipe.at))] = path.fixed_baselines(shape)
     likes = [
-        (name, values[model.value_of(wrt)]) for name, wrt in zip(attribution_names(recipe), recipe.wrt, strict=True)
+        (name, _reduced(b, recipe, values[model.value_of(wrt)]))
+        for name, wrt in zip(attribution_names(recipe), recipe.wrt, strict=True)
     ]
     totals = sum_over_steps(b, step, bound, varying, likes, path.draw_weights)
     for (name, _), total in zip(likes, totals, strict=True):
@@ -136,7 +137,8 @@ def _feeds(recipe: Recipe, part: int) -> Names:
 def _pullback(b: Emit, model: Model, recipe: Recipe, moved: Mapping[Wrt, Perturbed]) -> dict[str, Value]:
     explained = explained_value(b, model, recipe.output, recipe.of)
     hidden = {"explained": explained.value}
-    forward = list(b.graph)
+    fixed = {node for perturbed in moved.values() for node in perturbed.fixed}
+    forward = [node for node in b.graph if node not in fixed]
     values = values_by_name(b.model)
     places = [moved[wrt].value if wrt in moved else values[model.value_of(wrt)] for wrt in recipe.wrt]
     for number in range(recipe.targets):

@@ -168,8 +168,8 @@ class Plan:
     """Gives the explained output at the baselines; with it the completeness gap is computed."""
     refinements: tuple[Stage, ...] = ()
     """Each halves the distance between the nodes so far: the result is the mean of the old one and its own."""
-    tolerance: float = 0.0
-    """Rows whose completeness gap is below this share of the difference need no (further) refinement."""
+    tolerance: float | None = None
+    """Rows whose completeness gap is below this share of the difference need no (further) refinement; None: no row."""
 
     @property
     def recipes(self) -> Sequence[Recipe]:

@@ -17,7 +17,7 @@ from xgraph.graph.write import read_artifact, write_file
 from xgraph.inputs import prepare
 from xgraph.methods import Method
 from xgraph.model import Model
-from xgraph.plan import Feeds, Plan, Recipe, Seed, Stage, Wrt
+from xgraph.plan import Feeds, Of, Plan, Recipe, Seed, Stage, Wrt
 from xgraph.reducing import Take
 from xgraph.result import Attribution, Provenance, ResolvedTarget
 from xgraph.runtime.providers import Provider, choose
@@ -55,8 +55,14 @@ class Program:
 
     @property
     def recipes(self) -> Sequence[Recipe]:
-        """What the graphs of this program compute, stage by stage."""
-        return self.plan.recipes
+        """What the graphs of this program compute: those of its stages first, then what aims and checks them."""
+        plan = self.plan
+        found = [*plan.recipes, *(stage.recipe for stage in plan.refinements)]
+        if plan.ends is not None:
+            found.append(plan.ends.recipe)
+        if plan.stages[-1].recipe.perturb:
+            found.append(self._forward(self.target))
+        return list(dict.fromkeys(found))
 
     def _plan(self, target: Target) -> Plan:
         """Returns the plan for targets of this kind: a class number and a seed array take different graphs."""
@@ -142,9 +148,15 @@ class Program:
             MethodError: The method is more than one graph.
             BundleError: The file cannot be written.
         """
-        (*before, stage), profile = self.plan.stages, self.resolved_profile
-        if isinstance(stage.sampler, StraightPath) and not before and not self.plan.refinements:
+        plan, profile = self.plan, self.resolved_profile
+        *before, stage = plan.stages
+        if isinstance(stage.sampler, StraightPath) and not before and plan.tolerance is None:
             return write_file(build_path(self.model, stage.recipe, stage.sampler, profile), Path(path))
+        if plan.tolerance is not None:
+            raise MethodError(
+                f"{self.method.name} with a tolerance chooses its nodes as it runs, so it is no single ONNX file; leave "
+                "the tolerance out, or compile a bundle instead (-o NAME.xgraph)"
+            )
         if before or stage.recipe.perturb:
             raise MethodError(
                 f"{self.method.name} samples outside the graph, so it is no single ONNX file; compile a bundle "
@@ -188,6 +200,9 @@ class Program:
         flat = [name for group in names for name in group]
         outputs = self.run_stage(stage, inputs, extra, flat, settings, seed)
         explained = outputs["explained"].astype(np.float64) if first is None else first.astype(np.float64)
+        ends = None
+        if plan.ends is not None:
+            ends = self.run_stage(plan.ends, inputs, {}, (), settings, seed)["explained"].astype(np.float64)
         results = []
         for k, target in enumerate(targets):
             classes, weights = None, extra[seed_name(recipe, k)]
@@ -195,11 +210,10 @@ class Program:
                 classes = weights if first is not None else outputs[class_role(k)].astype(np.int64)
             values = {label: outputs[name] for label, name in zip(plan.names, names[k], strict=True)}
             checks: dict[str, np.ndarray] = {}
-            details: dict[str, Any] = {}
-            if plan.ends is not None:
-                ends = self.run_stage(plan.ends, inputs, {}, (), settings, seed)["explained"].astype(np.float64)
+            details = self._details(plan, target, explained, classes, inputs)
+            if ends is not None:
                 covered = _scores(explained, classes, weights) - _scores(ends, classes, weights)
-                if plan.refinements:
+                if plan.tolerance is not None:
                     values, details["steps"] = self._refine(
                         plan, values, covered, inputs, extra, names[k], settings, seed
                     )
@@ -211,12 +225,26 @@ class Program:
                     scores=_scores(explained, classes, weights).astype(np.float32),
                     checks=checks,
                     method=self.method.name,
+                    kind=self.method.kind,
                     parameters=asdict(self.method),  # type: ignore[call-overload]
                     provenance=self._provenance(stage, settings, seed),
                     details=details,
                 )
             )
         return results
+
+    def _details(
+        self, plan: Plan, target: Target, explained: np.ndarray, classes: np.ndarray | None, inputs: Feeds
+    ) -> dict[str, Any]:
+        """Returns what is known beyond the values: the probability of the class, and the tokens' numbers."""
+        details: dict[str, Any] = {}
+        probability = _probability(self.model.heads[self.model.output(target.output).name].kind, target.of, explained)
+        if probability is not None and classes is not None:
+            details["probability"] = probability[np.arange(len(classes)), classes].astype(np.float32)
+        embedded = [wrt.name for wrt in plan.stages[-1].recipe.wrt if wrt.kind == "embedding"]
+        if len(embedded) == 1:
+            details["token_ids"] = inputs[embedded[0]]
+        return details
 
     def _refine(
         self,
@@ -234,7 +262,7 @@ class Program:
         used = np.full(len(covered), plan.stages[-1].sampler.draws)
         for stage in plan.refinements:
             gap = _completeness(values, covered)["completeness_gap"]
-            rows = np.flatnonzero(gap > plan.tolerance * np.abs(covered))
+            rows = np.flatnonzero(gap > (plan.tolerance or 0.0) * np.abs(covered))
             if not len(rows):
                 break
             finer = self.run_stage(stage, inputs, extra, names, settings, seed, rows)
@@ -314,14 +342,20 @@ class Program:
             return target.seeds(shape)
         classes = target.classes(shape[0], shape[1])
         if target.kind == "top" and (target.value > 1 or first is not None):
-            looked = self._look(inputs, target, settings) if first is None else first
-            order = np.argsort(looked if target.of == "loss" else -looked, axis=1, kind="stable")
+            # By logits, as the graph does: probabilities that are 1 in float32 have no order.
+            looked = first
+            if looked is None or target.of != "logit":
+                looked = self._look(inputs, replace(target, of="logit"), settings)
+            order = np.argsort(-looked, axis=1, kind="stable")
             classes = order[:, target.value - 1].astype(np.int64)
         return classes
 
     def _look(self, inputs: Feeds, target: Target, settings: Settings) -> np.ndarray:
-        recipe = Recipe(output=self.model.output(target.output).name, of=target.of)
-        return self.run_stage(Stage(recipe, Once(), Take()), inputs, {}, (), settings)["explained"]
+        stage = Stage(self._forward(target), Once(), Take())
+        return self.run_stage(stage, inputs, {}, (), settings)["explained"]
+
+    def _forward(self, target: Target) -> Recipe:
+        return Recipe(output=self.model.output(target.output).name, of=target.of)
 
     def _resolved(self, target: Target, classes: np.ndarray | None, rows: int) -> ResolvedTarget:
         names = self.model.preprocess.labels if self.model.preprocess else ()
@@ -344,6 +378,18 @@ def _scores(explained: np.ndarray, classes: np.ndarray | None, weights: np.ndarr
     return np.asarray((explained * weights).reshape(rows, -1).sum(axis=1))
 
 
+def _probability(head: str, of: Of, explained: np.ndarray) -> np.ndarray | None:
+    """Returns the probabilities of (rows, classes); None where the model's own head defines none."""
+    if explained.ndim != 2 or head == "none":
+        return None
+    if of != "logit":
+        return explained if of == "probability" else np.asarray(np.exp(-explained))
+    if head == "sigmoid":
+        return np.asarray(0.5 + 0.5 * np.tanh(explained / 2.0))
+    powers = np.exp(explained - explained.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def _completeness(values: Mapping[str, np.ndarray], covered: np.ndarray) -> dict[str, np.ndarray]:
     """Returns |Σ attribution - (f(x) - f(b))| and f(x) - f(b) per row."""
     total = sum(array.reshape(len(array), -1).sum(axis=1, dtype=np.float64) for array in values.values())
@@ -358,5 +404,7 @@ def _for_targets(plan: Plan, count: int) -> Plan:
     if count == 1:
         return plan
     *before, last = plan.stages
-    last = replace(last, recipe=replace(last.recipe, targets=count))
-    return replace(plan, stages=(*before, last))
+    last, *finer = (
+        replace(stage, recipe=replace(stage.recipe, targets=count)) for stage in (last, *plan.refinements)
+    )
+    return replace(plan, stages=(*before, last), refinements=tuple(finer))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
+Kind: TypeAlias = Literal["sensitivity", "attribution", "cam"]
+"""How maps are meant to be read, and hence drawn, as in ExplainableAI.jl: a *sensitivity* (a gradient; its sign says
+little about importance), an *attribution* (signed parts of a score; zero means nothing), a *cam* (a coarse map of
+amounts)."""
 
 _FORMAT = "xgraph.attribution"
 _VERSION = 1
@@ -99,6 +103,8 @@ class Attribution:
     """float32[N] by name: completeness gap, R^2 ...; NaN where a check is not defined for a row."""
     method: str = ""
     """Name of the method."""
+    kind: Kind = "attribution"
+    """How ``values`` are to be read."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The method's parameters, defaults included: numbers, texts, arrays, sequences and mappings of them."""
     provenance: Provenance
@@ -108,6 +114,8 @@ class Attribution:
     what all rows share is a number, a text or a mapping: ``{"grid": {"height": 7, "width": 7}}``."""
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise InputError(f"kind '{self.kind}' is not one of {', '.join(get_args(Kind))}")
         scores = _column("scores", self.scores, np.float32)
         count = len(scores)
         _finite("scores", scores)
@@ -168,6 +176,7 @@ class Attribution:
             scores=self.scores[index],
             checks={name: check[index] for name, check in self.checks.items()},
             method=self.method,
+            kind=self.kind,
             parameters=self.parameters,
             provenance=self.provenance,
             details={name: pick(detail) for name, detail in self.details.items()},
@@ -186,6 +195,7 @@ class Attribution:
             "format": _FORMAT,
             "version": _VERSION,
             "method": self.method,
+            "kind": self.kind,
             "values": list(self.values),
             "checks": list(self.checks),
             "target": {name: v for name, v in _fields(self.target).items() if name != "classes"},
@@ -241,6 +251,7 @@ class Attribution:
                 scores=entries["scores"],
                 checks={name: entries[f"checks/{name}"] for name in header["checks"]},
                 method=header["method"],
+                kind=header.get("kind", "attribution"),  # files of earlier builds have none
                 parameters=decoded["parameters"],
                 provenance=Provenance(**decoded["provenance"]),
                 details=decoded["details"],
@@ -255,6 +266,8 @@ class Attribution:
         image: Array | None = None,
         row: int = 0,
         name: str | None = None,
+        style: str | None = None,
+        beside: bool | None = None,
     ) -> Image:
         """Returns a picture of one row, and writes it as PNG where a path is given.
 
@@ -263,13 +276,15 @@ class Attribution:
             image: uint8 (h, w, 3), the picture that the model saw (``Preprocess.view``), to draw on.
             row: which row.
             name: which entry of ``values``; by default the first.
+            style: draw it like a ``sensitivity``, ``attribution`` or ``cam``; by default as what it is.
+            beside: show the bare image on the left; by default only where the style does not draw over it.
 
         Raises:
-            InputError: no such row or name, or an image of another shape or dtype.
+            InputError: no such row, name or style, or an image of another shape or dtype.
         """
         from xgraph import render
 
-        picture = render.draw(self, row, image, name)
+        picture = render.draw(self, row, image, name, style=style, beside=beside)
         if path is not None:
             render.save_png(picture, path)
         return picture

@@ -58,7 +58,7 @@ def train(samples: int, steps: int, batch: int, rate: float, checkpoint: Path) -
         scores = net(paddle.to_tensor(tokens), paddle.to_tensor(mask[chosen]))
         return nn.functional.cross_entropy(scores, paddle.to_tensor(targets), soft_label=True)
 
-    fit(net, loss, lambda: accuracy(net, *test), steps=steps, rate=rate, checkpoint=checkpoint)
+    fit(net, loss, lambda: accuracy(net, *test), steps=steps, rate=rate, checkpoint=checkpoint, report=250)
     return net
 
 
@@ -77,8 +77,8 @@ def main() -> None:
     """Train, test and save."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("weights", type=Path, help="where to write the weights (.npz)")
-    parser.add_argument("--samples", type=int, default=40_000)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--samples", type=int, default=30_000)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3)
     given = parser.parse_args()

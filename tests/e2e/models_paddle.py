@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import paddle
@@ -12,7 +13,6 @@ from paddle import nn
 from paddle.nn import functional as F
 from paddle.static import InputSpec
 
-ROWS = 3
 CLASSES = 5
 
 
@@ -22,7 +22,7 @@ class Vgg(nn.Layer):
     def __init__(self) -> None:
         super().__init__()
         widths, layers = (3, 16, 24, 32, 32), []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Conv2D(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2D(2, 2)]
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2D((2, 2))
@@ -39,25 +39,25 @@ class Vgg(nn.Layer):
 class Case:
     """A model and where its explanation is checked."""
 
-    layer: str | None = None
-    """The module whose maps Grad-CAM weighs."""
+    last: str | None = None
+    """The module whose maps are the last ones; Grad-CAM weighs them by default."""
     size: int = 0
     """Of the square image; 0: a model of ``paddle_zoo`` with feeds of its own."""
 
 
 MODELS: Mapping[str, Case] = {
     "resnet18": Case("layer4", 64),
-    "mobilenet_v2": Case("features", 64),
+    "mobilenet_v2": Case("features", 48),
     "mobilenet_v3_small": Case("lastconv", 64),
     "shufflenet_v2_x0_25": Case("_last_conv", 64),
     "squeezenet1_1": Case(None, 64),
-    "vgg": Case("features", 64),
-    "cnn": Case("reduce"),
+    "vgg": Case("pool", 64),
+    "cnn": Case(),
     "vit": Case(),
     "vit_fused": Case(),
     "bert": Case(),
     "lstm": Case(),
-    "double": Case("norm"),
+    "double": Case(),
     "quirks": Case(),
 }
 
@@ -80,7 +80,7 @@ def build(name: str) -> tuple[nn.Layer, list[InputSpec]]:
             summed = shape[0] if isinstance(layer, nn.Linear) else int(np.prod(shape[1:]))
             layer.weight.set_value(random.normal(0.0, (2 / summed) ** 0.5, shape).astype(np.float32))
     model.eval()
-    _calibrate(model, paddle.to_tensor(feeds(name, 8)["image"]))
+    _calibrate(model, paddle.to_tensor(candidates(name, 8)["image"]))
     return model, [InputSpec([None, 3, case.size, case.size], "float32", "image")]
 
 
@@ -97,7 +97,10 @@ def double(name: str, model: nn.Layer) -> nn.Layer:
 def _make(name: str) -> nn.Layer:
     if not MODELS[name].size:
         return paddle_zoo.MODELS[name][0]()
-    return Vgg() if name == "vgg" else getattr(paddle.vision.models, name)(num_classes=CLASSES)
+    if name == "vgg":
+        return Vgg()
+    narrow = {"scale": 0.25} if name.startswith("mobilenet_v2") else {}
+    return getattr(paddle.vision.models, name)(num_classes=CLASSES, **narrow)
 
 
 def _calibrate(model: nn.Layer, images: paddle.Tensor) -> None:
@@ -114,7 +117,7 @@ def _calibrate(model: nn.Layer, images: paddle.Tensor) -> None:
         norm.eval()
 
 
-def feeds(name: str, rows: int = ROWS) -> dict[str, np.ndarray]:
+def candidates(name: str, rows: int) -> dict[str, np.ndarray]:
     """Returns seeded inputs."""
     size = MODELS[name].size
     if not size:

@@ -373,6 +373,39 @@ class Gpt(nn.Module):
         return self.norm(x) @ self.words.weight.T
 
 
+class Plain(nn.Module):
+    """Operators whose attributes became inputs over the opsets: pad, clip, slice, upsample, squeeze, sums, Softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ConvNormAct(3, 8, 3)
+        self.second = nn.Conv2d(8, 8, 3, stride=2)
+        self.hidden, self.head = nn.Linear(16, 12), nn.Linear(12, CLASSES)
+        self.dropout = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.first(F.pad(x, (1, 0, 0, 2))), 2)
+        x = torch.clamp(F.interpolate(x, scale_factor=2.0, mode="nearest"), -1.0, 2.5)
+        x = torch.sigmoid(self.second(x))[:, :, 1:, :-1]
+        x = torch.cat([F.avg_pool2d(x, 2).sum((2, 3)), F.adaptive_avg_pool2d(x, 1).squeeze(3).squeeze(2)], 1)
+        x = self.dropout(F.elu(self.hidden(x * 0.2)))
+        return F.softmax(self.head(x), dim=1)
+
+
+class Dense(nn.Module):
+    """Linear layers with the activations that were there from the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.slope = nn.BatchNorm1d(16), nn.PReLU()
+        self.first, self.second, self.head = nn.Linear(9, 16), nn.Linear(16, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.slope(self.norm(self.first(features)))
+        x = F.leaky_relu(self.second(x), 0.2) * torch.tanh(x) + F.selu(x).abs().sqrt()
+        return self.head(x / (x * x).mean(1, keepdim=True).sqrt())
+
+
 class ShuffleNet(nn.Module):
     """Channel split and shuffle, strided average pool shortcut."""
 
@@ -551,7 +584,7 @@ def text(*, masked: bool) -> Callable[[int], dict[str, Tensor]]:
         ids = torch.randint(1, VOCABULARY, (rows, TOKENS))
         if not masked:
             return {"ids": ids}
-        mask = (torch.arange(TOKENS) < TOKENS - torch.arange(rows)[:, None]).long()
+        mask = (torch.arange(TOKENS) < TOKENS - torch.arange(rows)[:, None] % 5).long()
         return {"ids": ids * mask, "mask": mask}
 
     return make
@@ -584,7 +617,7 @@ class Case:
 
 
 MODELS: Mapping[str, Case] = {
-    "resnet": Case(ResNet, image(45, 39), ("layer2.0", "layer3", "stem.2"), maps=True),
+    "resnet": Case(ResNet, image(45, 39), ("layer2.0", "layer3", "stem.2"), gain=1.0, maps=True),
     "odd_pads": Case(OddPads, image(33, 41), ("row",), softmax=True, maps=True),
     "vgg": Case(Vgg, image(38, 30), ("features.8", "features.4"), maps=True),
     "densenet": Case(DenseNet, image(24, 20), ("convs.2",), maps=True),
@@ -617,6 +650,8 @@ MODELS: Mapping[str, Case] = {
     "odds": Case(Odds, lambda rows: {"series": torch.randn(rows, 9, 8)}, ("first",)),
     "lstm": Case(lambda: Recurrent(nn.LSTM), text(masked=False), embedding="words", gain=1.0),
     "gru": Case(lambda: Recurrent(nn.GRU), text(masked=False), embedding="words", gain=1.0),
+    "plain": Case(Plain, image(21, 18), ("second",), softmax=True, maps=True),
+    "dense": Case(Dense, lambda rows: {"features": torch.randn(rows, 9)}, ("second",)),
     "textcnn": Case(TextCnn, text(masked=False), sequence=True, embedding="words"),
 }
 
@@ -638,9 +673,3 @@ def build(name: str) -> nn.Module:
             elif key.endswith("weight") and parameter.dim() > 1:
                 nn.init.normal_(parameter, std=case.gain / sqrt(parameter[0].numel()))
     return model
-
-
-def inputs(name: str, rows: int = 5) -> dict[str, Tensor]:
-    """Returns seeded inputs; later rows of masked text are shorter."""
-    torch.manual_seed(1)
-    return MODELS[name].inputs(rows)

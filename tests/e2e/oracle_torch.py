@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from e2e.models_torch import MODELS, build, inputs
+from e2e.closeness import NUDGES, steadiest
+from e2e.models_torch import MODELS, build
 from torch import Tensor, nn
 
-EXPORTERS: Mapping[str, tuple[bool, int]] = {"dynamo18": (True, 18), "dynamo22": (True, 22), "script17": (False, 17)}
-"""Name -> (torch.export based?, opset)."""
+EXPORTERS = ("script17", "dynamo18", "dynamo22")
+"""torch's older exporter and the one on torch.export, each followed by the opset. (From 23 on Attention needs a newer
+onnx than Paddle's converter allows.)"""
+
+ROWS, CANDIDATES = 5, 12
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,32 @@ class Reference:
     """Of each row's score."""
 
 
+@cache
+def inputs(name: str) -> dict[str, Tensor]:
+    """Returns seeded inputs of the ``ROWS`` candidates that are farthest from a kink."""
+    torch.manual_seed(1)
+    candidates = MODELS[name].inputs(CANDIDATES)
+    model = build(name).double()
+    exact = {key: value.clone() for key, value in model.state_dict().items()}
+    draws = [{key: torch.randn(value.shape, dtype=torch.float64) for key, value in exact.items()} for _ in range(2)]
+    seen = []
+    for nudge, draw in NUDGES:
+        floats = {key: value for key, value in exact.items() if value.is_floating_point()}
+        model.load_state_dict({**exact, **{k: v * (1 + nudge * draws[draw][k]) for k, v in floats.items()}})
+        seen.append(_at_the_input(name, model, candidates))
+    rows = steadiest(seen[0], seen[1:], ROWS)
+    return {key: value[rows] for key, value in candidates.items()}
+
+
 def feeds(name: str) -> dict[str, np.ndarray]:
-    """Returns the seeded inputs as arrays."""
+    """Returns the inputs as arrays."""
     return {key: value.numpy() for key, value in inputs(name).items()}
+
+
+def _at_the_input(name: str, model: nn.Module, example: Mapping[str, Tensor]) -> np.ndarray:
+    """Returns the gradient of the sum of the outputs' squares: every unit has a say in it."""
+    seen = _differentiate(model, [], MODELS[name].embedding, example, lambda outputs, _: outputs.square().sum())[1]
+    return next(value.grad for value in seen.values() if value.grad is not None).numpy()
 
 
 @cache
@@ -52,20 +79,15 @@ def entry(name: str, classes: Sequence[int]) -> tuple[Any, ...]:
 def backward(name: str, example: Mapping[str, Tensor], at: tuple[Any, ...], of: str, dtype: torch.dtype) -> Reference:
     """Returns gradients of the entries ``at`` of the logits, probabilities or losses."""
     case = MODELS[name]
+    logits = "head" if case.softmax else None
+
+    def scores_of(outputs: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+        return _of(seen[logits] if logits else outputs, of)[at]
+
+    places = [*case.layers, *([logits] if logits else [])]
     model = build(name).to(dtype)
-    given = {key: value.to(dtype) if value.is_floating_point() else value for key, value in example.items()}
-    seen = {key: value.requires_grad_() for key, value in given.items() if value.is_floating_point()}
-
-    def keep(key: str, value: Tensor) -> None:
-        value.retain_grad()
-        seen[key] = value
-
-    for key in {*case.layers, *([case.embedding] if case.embedding else []), *(["head"] if case.softmax else [])}:
-        model.get_submodule(key).register_forward_hook(lambda _module, _args, value, key=key: keep(key, value))
-    outputs = model(*given.values())
-    logits = seen.pop("head") if case.softmax else outputs
-    scores = _of(logits, of)[at]
-    scores.sum().backward()
+    outputs, seen = _differentiate(model, places, case.embedding, example, lambda *given: scores_of(*given).sum())
+    scores = scores_of(outputs, seen)
     gradients = {key: value.grad for key, value in seen.items()}
     return Reference(
         outputs.detach().numpy(),
@@ -73,6 +95,33 @@ def backward(name: str, example: Mapping[str, Tensor], at: tuple[Any, ...], of: 
         {key: value.detach().numpy() for key, value in seen.items()},
         {key: value.numpy() for key, value in gradients.items() if value is not None},
     )
+
+
+def _differentiate(
+    model: nn.Module,
+    places: Sequence[str],
+    embedding: str | None,
+    example: Mapping[str, Tensor],
+    explained: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Returns the outputs, and the float inputs and what ``places`` return, with their gradients."""
+    dtype = next(model.parameters()).dtype
+    given = {key: value.to(dtype, copy=True) if value.is_floating_point() else value for key, value in example.items()}
+    seen = {key: value.requires_grad_() for key, value in given.items() if value.is_floating_point()}
+
+    def keep(key: str, value: Tensor) -> None:
+        value.retain_grad()
+        seen[key] = value
+
+    hooks = [
+        model.get_submodule(key).register_forward_hook(lambda _module, _args, value, key=key: keep(key, value))
+        for key in [*([embedding] if embedding else []), *places]
+    ]
+    outputs = model(*given.values())
+    explained(outputs, seen).backward()
+    for hook in hooks:
+        hook.remove()
+    return outputs, seen
 
 
 def _of(logits: Tensor, of: str) -> Tensor:
@@ -84,9 +133,11 @@ def _of(logits: Tensor, of: str) -> Tensor:
 
 def export(name: str, exporter: str, path: Path) -> Path:
     """Writes the model as ONNX, with a free batch, and a free number of tokens where the case says so."""
-    case, (dynamo, opset) = MODELS[name], EXPORTERS[exporter]
+    case, dynamo, opset = MODELS[name], exporter.startswith("dynamo"), int(exporter.removeprefix("script")[-2:])
     axes = {0: "batch", 1: "sequence"} if case.sequence else {0: "batch"}
-    return write(build(name), inputs(name, 2), axes, path, dynamo=dynamo, opset=opset)
+    return write(
+        build(name), {key: value[:2] for key, value in inputs(name).items()}, axes, path, dynamo=dynamo, opset=opset
+    )
 
 
 def write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ import xgraph
 torch = pytest.importorskip("torch")
 
 from e2e.closeness import assert_as_good, distance  # noqa: E402
-from e2e.models_torch import MODELS, build, inputs  # noqa: E402
-from e2e.oracle_torch import EXPORTERS, Reference, backward, feeds, reference, write  # noqa: E402
+from e2e.models_torch import MODELS, build  # noqa: E402
+from e2e.oracle_torch import EXPORTERS, Reference, backward, feeds, inputs, reference, write  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -90,11 +91,15 @@ def test_grad_cam_is_the_literal_formula(name: str, layer: str, from_torch: Load
     def literal(reference: Reference) -> np.ndarray:
         gradient, activation = reference.gradients[layer], reference.values[layer]
         weights = gradient.mean(axis=tuple(range(2, gradient.ndim)), keepdims=True)
-        return np.maximum((weights * activation).sum(axis=1), 0)
+        return (weights * activation).sum(axis=1)
 
-    single, double = both(name)
-    found = xgraph.explain(from_torch(name, "script17"), feeds(name), "grad_cam", target(name), layer=layer)
-    assert_as_good(found.values[layer], literal(single), literal(double))
+    model, (single, double) = from_torch(name, "script17"), both(name)
+    signed, positive = (
+        xgraph.explain(model, feeds(name), "grad_cam", target(name), layer=layer, relu=relu).values[layer]
+        for relu in (False, True)
+    )
+    assert_as_good(signed, literal(single), literal(double))
+    np.testing.assert_allclose(positive, np.maximum(signed, 0), rtol=FORMULA, atol=FORMULA * np.abs(signed).max())
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -117,9 +122,15 @@ def test_batches_of_two_give_what_one_batch_gives(name: str, from_torch: Loaded)
         assert_as_good(found.values[key], single.gradients[source], double.gradients[source], key)
 
 
-@pytest.mark.parametrize("name", ["resnet", "vit", "bert"])
-def test_targets_that_share_a_forward_pass(name: str, from_torch: Loaded) -> None:
-    targets = [2, 5, [*CLASSES], 0, 1, 3, 4, 6, None]
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("resnet", [2, [*CLASSES], None]),
+        ("vit", [None, 5]),
+        ("textcnn", [2, 5, [*CLASSES], 0, 1, 3, 4, 6, None]),  # more than go into one graph
+    ],
+)
+def test_targets_that_share_a_forward_pass(name: str, targets: list[Any], from_torch: Loaded) -> None:
     found = xgraph.explain_each(from_torch(name, "script17"), feeds(name), "gradient", targets)
     assert len(found) == len(targets)
     for given, attribution in zip(targets, found, strict=True):
@@ -146,7 +157,8 @@ def test_the_predicted_class_is_the_default(name: str, from_torch: Loaded) -> No
 def test_models_exported_for_one_row(name: str, dynamo: bool, tmp_path: Path) -> None:
     single, double = both(name)
     opset = 18 if dynamo else 17
-    path = write(build(name), inputs(name, 1), {}, tmp_path / "one.onnx", dynamo=dynamo, opset=opset)
+    example = {key: value[:1] for key, value in inputs(name).items()}
+    path = write(build(name), example, {}, tmp_path / "one.onnx", dynamo=dynamo, opset=opset)
     found = xgraph.explain(xgraph.load(path), feeds(name), "gradient", target(name))
     for key, source in explained(name).items():
         assert_as_good(found.values[key], single.gradients[source], double.gradients[source], key)

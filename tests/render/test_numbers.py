@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from xgraph.errors import InputError
 from xgraph.render.palette import palette
-from xgraph.render.presets import PRESETS, kind, preset, title
+from xgraph.render.presets import PRESETS, preset, title
 from xgraph.render.scale import Range, find_range, reduce_channels
+from xgraph.result import Kind
 
 
 def test_the_centre_of_a_diverging_palette_is_exactly_zero() -> None:
@@ -84,13 +85,27 @@ def test_units_are_clipped_and_raw_values_untouched() -> None:
     np.testing.assert_array_equal(values, before)
 
 
-def test_methods_have_a_kind_and_a_title() -> None:
-    assert [kind(name) for name in ("gradient", "lrp", "grad_cam", "new_method")] == [
-        *("sensitivity", "attribution"),
-        *("cam", "attribution"),
-    ]
-    assert {kind(name) for name in ("smooth_grad", "lime", "rollout")} <= set(PRESETS)
-    assert title("integrated_gradients") == "Integrated Gradients"
-    assert title("grad_cam") == "Grad-CAM"
+@pytest.mark.parametrize(
+    ("method", "want"),
+    [
+        ("cam", "CAM"),
+        ("grad_cam", "Grad-CAM"),
+        ("grad_cam_plus_plus", "Grad-CAM++"),
+        ("gradient_shap", "Gradient SHAP"),
+        ("input_x_gradient", "Input × Gradient"),
+        ("integrated_gradients", "Integrated Gradients"),
+        ("layer_cam", "LayerCAM"),
+        ("kernel_shap", "Kernel SHAP"),
+        ("smooth_grad", "SmoothGrad"),
+        ("new_method", "New Method"),
+    ],
+)
+def test_methods_have_a_title(method: str, want: str) -> None:
+    assert title(method) == want
+
+
+def test_there_is_a_preset_for_every_kind() -> None:
+    assert set(PRESETS) == set(get_args(Kind))
+    assert preset("cam") is PRESETS["cam"]
     with pytest.raises(InputError, match="preset 'camm' is not one of"):
         preset("camm")

@@ -44,7 +44,7 @@ _TOGETHER = 256
     help="Class number, label, 3,7,7 (one per sample), top:K, contrast:A,B, pixel:C,Y,X or box:I,C. "
     "Default: the predicted class.",
 )
-@click.option("--of", type=click.Choice(OF), default="logit", show_default=True, help="What is explained.")
+@click.option("--of", type=click.Choice(OF), help="What is explained; default: logit, or what a method's variant explains.")
 @click.option(
     "-d",
     "--device",
@@ -89,6 +89,7 @@ def explain(
     from xgraph.cli.report import previews, write_run, write_source
     from xgraph.cli.sources import count, expand
     from xgraph.cli.targets import read_target
+    from xgraph.methods import create, objective
     from xgraph.runtime.providers import choose
 
     if not methods:
@@ -101,10 +102,12 @@ def explain(
     check_writable(folder)
     loaded = load(model, params, no_verify, spec_from(preprocess))
     labels = loaded.preprocess.labels if loaded.preprocess else ()
-    chosen = read_target(target, of, labels)
-    programs = [
-        xgraph.Program(loaded, _method(name, parameters[name]), chosen, precision=precision) for name in methods
-    ]
+    chosen = read_target(target, of or "logit", labels)
+    programs = []
+    for name in methods:
+        method = create(name, parameters[name])
+        own_target = replace(chosen, of=of or objective(method))
+        programs.append(xgraph.Program(loaded, method, own_target, precision=precision))
     if chosen.kind == "per_row" and len(chosen.value) != (samples := count(loaded, files)):
         raise TargetError(f"{len(chosen.value)} targets were given for {samples} samples; give one for each")
     entries: list[dict[str, Any]] = []
@@ -118,7 +121,7 @@ def explain(
         attributions = [
             program(
                 feeds,
-                part,
+                replace(part, of=program.target.of),
                 device=device,
                 batch=batch,
                 threads=threads,
@@ -146,12 +149,6 @@ def explain(
             if shown and shown[k][j]:
                 click.echo(shown[k][j])
     click.echo(f"{len(entries)} sample{'s' * (len(entries) != 1)} explained, files in {folder}")
-
-
-def _method(name: str, parameters: dict[str, Any]) -> Any:
-    from xgraph.methods import create
-
-    return create(name, parameters)
 
 
 def _groups(model: Model, files: list[Path]) -> Iterator[list[Source]]:

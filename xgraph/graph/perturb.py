@@ -34,6 +34,8 @@ class Perturbed:
     value: ir.Value
     difference: ir.Value | None
     """What the path covers: the (noisy) value minus the baseline; None without a path."""
+    fixed: tuple[ir.Node, ...] = ()
+    """Nodes whose results are constants by definition, though computed from the value: the scale of the noise."""
 
 
 def perturb(b: Emit, value: ir.Value, kinds: Sequence[str], names: Names) -> Perturbed:
@@ -43,30 +45,36 @@ def perturb(b: Emit, value: ir.Value, kinds: Sequence[str], names: Names) -> Per
     ``path`` gives baseline + α (value - baseline) with one α per row. A baseline may have axes of size 1.
 
     Raises:
-        GraphError: The value is no float.
+        GraphError: The value is no float, or has no range.
     """
     if not is_float(value):
         raise GraphError(f"'{value.name}' is no float, so it cannot be perturbed")
     users = [(use.node, use.idx) for use in value.uses()]
     current, difference = value, None
+    fixed: list[ir.Node] = []
     for kind in kinds:
         if kind == "path":
             current, difference = _on_path(b, current, names)
         else:
-            current = _noisy(b, current, names.noise, relative=kind == "relative_noise")
+            current, scale = _noisy(b, current, names.noise, relative=kind == "relative_noise")
+            fixed += scale
     for node, index in users:
         node.replace_input_with(index, current)
     b.graph.sort()
-    return Perturbed(current, difference)
+    return Perturbed(current, difference, tuple(fixed))
 
 
-def _noisy(b: Emit, value: ir.Value, name: str, *, relative: bool) -> ir.Value:
+def _noisy(b: Emit, value: ir.Value, name: str, *, relative: bool) -> tuple[ir.Value, list[ir.Node]]:
+    """Returns the noisy value, and the nodes that scale the noise."""
     noise = _typed(b, add_input(b.model, name, np.float32, dims(value) or ()), value)
+    scale: list[ir.Node] = []
     if relative:
         axes = list(range(1, rank(value)))
-        spread = b.Sub(b.ReduceMax(value, axes, keepdims=1), b.ReduceMin(value, axes, keepdims=1))
-        noise = b.Mul(noise, spread)
-    return _like(b.Add(value, noise), value)
+        if not axes:
+            raise GraphError(f"'{value.name}' is one number per row, which has no range for noise to be a share of")
+        noise = b.Mul(noise, b.Sub(b.ReduceMax(value, axes, keepdims=1), b.ReduceMin(value, axes, keepdims=1)))
+        scale = [node for node in (noise.producer(),) if node is not None]
+    return _like(b.Add(value, noise), value), scale
 
 
 def _on_path(b: Emit, value: ir.Value, names: Names) -> tuple[ir.Value, ir.Value]:

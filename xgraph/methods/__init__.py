@@ -11,6 +11,6 @@ from xgraph.methods import (  # noqa: F401  each registers itself
     layer_cam,
     smooth_grad,
 )
-from xgraph.methods.registry import Method, MethodInfo, create, infos
+from xgraph.methods.registry import Method, MethodInfo, create, infos, objective
 
-__all__ = ["Method", "MethodInfo", "create", "infos"]
+__all__ = ["Method", "MethodInfo", "create", "infos", "objective"]

@@ -12,7 +12,8 @@ from xgraph.methods.registry import register
 from xgraph.methods.wrapped import base_plan
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import WeightedSum
-from xgraph.sampling import Path, RandomPath
+from xgraph.sampling import Path, RandomPath, RandomStart
+from xgraph.sampling.baseline import RANDOM, specs_of
 
 if TYPE_CHECKING:
     from xgraph.model import Model
@@ -32,7 +33,7 @@ class GradientShap:
     Attributes:
         samples: random points for each sample.
         noise: standard deviation of ε, as a share of the sample's range; 0: none.
-        baseline: as in ``integrated_gradients``; of a tuple, one is drawn for each point.
+        baseline: as in ``integrated_gradients``; of a tuple, one is drawn for each point, and so are random ones.
         wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``.
         reduce: ``"sum"`` adds up the last axis.
         variant: ``"interpretdl"``: 5 samples, noise 0.1 and the probability are its defaults; the formula is the same.
@@ -67,11 +68,15 @@ class GradientShap:
         plan = base_plan("gradient", {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe
         at = recipe.wrt
-        specs = self.baseline if isinstance(self.baseline, tuple) else (self.baseline,)
+        specs = specs_of(self.baseline)
+        drawn = RandomPath(self.samples, at, specs, self.noise)
+        # Where all draws begin at one place, one forward pass finds what the target is there.
+        several = len(specs) > 1 or (isinstance(specs[0], str) and specs[0] in RANDOM)
+        start = RandomStart(drawn) if several else Path(at, specs, np.zeros(1), np.ones(1))
         random = replace(recipe, perturb=("relative_noise", "path"), at=at, difference=True)
         forward = Recipe(output=recipe.output, of=recipe.of, perturb=("path",), at=at)
         return replace(
             plan,
-            stages=(Stage(random, RandomPath(self.samples, at, specs, self.noise), WeightedSum()),),
-            ends=Stage(forward, Path(at, specs, np.zeros(1), np.ones(1)), WeightedSum()),
+            stages=(Stage(random, drawn, WeightedSum()),),
+            ends=Stage(forward, start, WeightedSum()),
         )

@@ -13,6 +13,7 @@ from xgraph.methods.wrapped import base_plan
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import WeightedSum
 from xgraph.sampling import Path
+from xgraph.sampling.baseline import specs_of
 from xgraph.sampling.quadrature import nodes
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class IntegratedGradients:
         trials: how many baselines are drawn where it is random.
         tolerance: with it, rows whose gap is above this share of f(x) - f(b) get twice the nodes, and so on; nodes are
             reused (trapezoid rule). None: exactly ``steps`` nodes.
-        max_steps: most nodes of a row under ``tolerance``.
+        max_steps: most nodes from one baseline under ``tolerance``.
         base: the method that is integrated; of its shape are the results.
         wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; the path is of this value.
         reduce: ``"sum"`` adds up the last axis.
@@ -75,6 +76,11 @@ class IntegratedGradients:
         """
         if self.steps < 1 or self.trials < 1:
             raise MethodError(f"integrated_gradients: steps={self.steps}, trials={self.trials}; both count from 1")
+        if self.tolerance is not None and (self.tolerance < 0 or self.max_steps < max(2, self.steps)):
+            raise MethodError(
+                f"integrated_gradients: tolerance={self.tolerance}, max_steps={self.max_steps}; a tolerance counts from "
+                f"0, and the nodes start with steps={max(2, self.steps)}"
+            )
         plan = base_plan(self.base, {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe
         at = tuple(place.wrt for place in model.resolve_wrt(self.wrt))
@@ -83,7 +89,7 @@ class IntegratedGradients:
                 f"integrated_gradients: '{self.base}' explains {recipe.wrt[0]}, not {at[0]}, which the path is of"
             )
         recipe = replace(recipe, perturb=("path",), at=at, difference=True)
-        specs = self.baseline if isinstance(self.baseline, tuple) else (self.baseline,) * self.trials
+        specs = specs_of(self.baseline) * self.trials
 
         def stage(rule: Rule, steps: int) -> Stage:
             positions, weights = nodes(rule, steps)

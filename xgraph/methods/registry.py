@@ -23,7 +23,8 @@ from xgraph.errors import MethodError, nearest
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Plan
+    from xgraph.plan import Of, Plan
+    from xgraph.result import Kind
     from xgraph.target import Target
 
 
@@ -32,10 +33,12 @@ class Method(Protocol):
 
     name: ClassVar[str]
     """The paper's name, in snake_case."""
-    kind: ClassVar[Literal["sensitivity", "attribution", "cam"]]
-    """How its maps are meant to be read, and hence drawn."""
     needs: ClassVar[str]
     """What it needs of a model: ``"gradient"`` or ``"forward"``."""
+
+    @property
+    def kind(self) -> Kind:
+        """How its maps are to be read. A class variable, or a property where it is that of a wrapped method."""
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns what is to be computed."""
@@ -98,13 +101,20 @@ def method_class(name: str) -> Any:
     return methods[name]
 
 
+def objective(method: Method) -> Of:
+    """Returns what a method explains of a target unless the caller says; the logit but for some variants."""
+    chosen: Of = getattr(method, "objective", "logit")
+    return chosen
+
+
 def infos() -> list[MethodInfo]:
     """Returns all methods in alphabetical order."""
     listed = []
     for name, cls in sorted(_all().items()):
         defaults = {f.name: None if f.default is MISSING else f.default for f in fields(cls)}
         doc = cls.__doc__ or ""
-        listed.append(MethodInfo(name, doc.strip().splitlines()[0], cls.kind, cls.needs, defaults, doc))
+        kind = cls.kind if isinstance(cls.kind, str) else cls().kind
+        listed.append(MethodInfo(name, doc.strip().splitlines()[0], kind, cls.needs, defaults, doc))
     return listed
 
 

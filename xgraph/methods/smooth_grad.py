@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xgraph.errors import MethodError
 from xgraph.methods.registry import register
-from xgraph.methods.wrapped import base_plan, places
+from xgraph.methods.wrapped import base_plan, places, wrapped_kind
 from xgraph.plan import Plan, Stage
 from xgraph.reducing import WeightedSum
 from xgraph.sampling import Noise
@@ -15,6 +15,7 @@ from xgraph.sampling import Noise
 if TYPE_CHECKING:
     from xgraph.model import Model
     from xgraph.plan import Of, Perturbation
+    from xgraph.result import Kind
     from xgraph.target import Target
 
 
@@ -43,7 +44,6 @@ class SmoothGrad:
     """
 
     name: ClassVar[str] = "smooth_grad"
-    kind: ClassVar[Literal["sensitivity"]] = "sensitivity"
     needs: ClassVar[str] = "gradient"
 
     samples: int = 50
@@ -56,6 +56,12 @@ class SmoothGrad:
     layer: str | None = None
     reduce: Literal["sum"] | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
+
+    @property
+    def kind(self) -> Kind:
+        """That of the base method; squares and variances have no sign to read."""
+        kind = wrapped_kind(self.base)
+        return "sensitivity" if kind == "attribution" and self.moment != "mean" else kind
 
     @property
     def objective(self) -> Of:

@@ -13,6 +13,7 @@ from xgraph.sampling import Once
 
 if TYPE_CHECKING:
     from xgraph.model import Model
+    from xgraph.result import Kind
     from xgraph.target import Target
 
 
@@ -34,6 +35,11 @@ def base_plan(name: str, parameters: Mapping[str, Any], model: Model, target: Ta
     if len(plan.stages) > 1 or not isinstance(stage.sampler, Once) or stage.recipe.book is None:
         raise MethodError(f"'{name}' is not one backward pass, so it cannot be the base of another method")
     return plan
+
+
+def wrapped_kind(name: str) -> Kind:
+    """Returns the kind of the method ``name`` as it is without parameters."""
+    return create(name, {}).kind
 
 
 def places(model: Model, at: str | None) -> tuple[Wrt, ...]:

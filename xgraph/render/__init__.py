@@ -1,11 +1,8 @@
-"""Pictures and HTML of attributions: the only room that imports matplotlib, and draws with Pillow."""
+"""Pictures, HTML and terminal text of attributions: the only room that imports matplotlib, and draws with Pillow."""
 
 from __future__ import annotations
 
 import os
-from base64 import b64encode
-from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +12,28 @@ from PIL import Image
 from xgraph.errors import InputError
 from xgraph.files import atomic_write
 from xgraph.render.gallery import gallery
+from xgraph.render.page import html
 from xgraph.render.panel import sheet
-from xgraph.render.picture import caption, entry, image_panel, panel, token_values, tokens_of
-from xgraph.render.presets import PRESETS, Preset, kind, preset, title
-from xgraph.render.text import number
-from xgraph.render.tokens import token_html
+from xgraph.render.picture import caption, entry, features_of, image_panel, panel, tokens_of
+from xgraph.render.presets import PRESETS, Preset, preset, title
+from xgraph.render.terminal import bars_ansi, tokens_ansi
 from xgraph.result import Attribution
 
-__all__ = ["PRESETS", "Preset", "draw", "gallery", "html", "kind", "preset", "save_png", "title"]
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "bars_ansi",
+    "draw",
+    "gallery",
+    "html",
+    "preset",
+    "save_png",
+    "terminal",
+    "title",
+    "tokens_ansi",
+]
 
 Array = NDArray[Any]
-
-_HTML_ROWS = 8
 
 
 def draw(
@@ -46,13 +53,13 @@ def draw(
         image: uint8 (h, w, 3), the picture that the model saw (``Preprocess.view``). Without one the map
             stands alone.
         name: which entry of ``values``; by default the first.
-        style: a preset or its name; by default the one of the method's kind.
+        style: a preset or its name; by default the one of the attribution's kind.
         beside: show the bare picture on the left; by default only where the style does not draw over it.
 
     Raises:
         InputError: no such row, name or style, or an image of another shape or dtype.
     """
-    chosen = preset(style) if isinstance(style, str) else style or preset(kind(attribution.method))
+    chosen = preset(style) if isinstance(style, str) else style or PRESETS[attribution.kind]
     drawn = panel(attribution, row, image, name, chosen).under(*caption(attribution, row))
     if beside is None:
         beside = chosen.blend == "none"
@@ -61,28 +68,17 @@ def draw(
     return sheet([image_panel(image), drawn])
 
 
-def html(attribution: Attribution) -> str:
-    """Returns an HTML fragment: picture or coloured tokens, and checks, of the first eight rows."""
-    blocks = []
-    for row in range(min(len(attribution), _HTML_ROWS)):
-        values = entry(attribution, row, None)
-        tokens = tokens_of(attribution, row, values)
-        if tokens is not None:
-            body = token_html(tokens, token_values(values))
-        else:
-            picture = _png_text(panel(attribution, row, None, None).picture)
-            body = f'<img alt="" src="data:image/png;base64,{picture}">'
-        checks = [
-            f"{name.replace('_', ' ')} {number(float(v[row]))}" for name, v in attribution.checks.items()
-        ]
-        line = " · ".join(["".join(caption(attribution, row)), *checks])
-        blocks.append(f'<div style="margin:0 16px 12px 0"><div>{escape(line)}</div>{body}</div>')
-    more = len(attribution) - len(blocks)
-    tail = f"<div>{more} more rows</div>" if more > 0 else ""
-    return (
-        f"<div><strong>{escape(title(attribution.method))}</strong>"
-        f'<div style="display:flex;flex-wrap:wrap">{"".join(blocks)}</div>{tail}</div>'
-    )
+def terminal(attribution: Attribution, row: int = 0, name: str | None = None) -> str:
+    """Returns one row as text for a terminal: coloured tokens or bars. Empty for a map, which has no words.
+
+    Raises:
+        InputError: no such row or name.
+    """
+    values = entry(attribution, row, name)
+    if (words := tokens_of(attribution, row, values)) is not None:
+        return tokens_ansi(*words)
+    features = features_of(attribution, values)
+    return bars_ansi(*features) if features is not None else ""
 
 
 def save_png(image: Image.Image, path: str | os.PathLike[str]) -> Path:
@@ -97,9 +93,3 @@ def save_png(image: Image.Image, path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot write it ({error.strerror or error})") from error
     return Path(path)
-
-
-def _png_text(image: Image.Image) -> str:
-    buffer = BytesIO()
-    image.save(buffer, format="PNG")
-    return b64encode(buffer.getvalue()).decode("ascii")

@@ -14,24 +14,26 @@ from xgraph.resample import resize
 
 Array = NDArray[Any]
 
-SMALLEST, LARGEST = 320, 768
-"""Pixels of a panel's long side: smaller pictures are enlarged, larger ones reduced."""
+SMALLEST, LARGEST, OF_MANY = 320, 768, 400
+"""Pixels of a panel's long side: smaller pictures are enlarged, larger ones reduced; one of many is kept smaller."""
+_THINNEST = 24
+"""Pixels of a panel's short side, whatever the ratio: a line of one pixel cannot be seen."""
 
 
-def panel_size(height: int, width: int) -> tuple[int, int]:
+def panel_size(height: int, width: int, largest: int = LARGEST) -> tuple[int, int]:
     """Returns the size (h, w) at which a picture or map of ``height`` x ``width`` is shown, its ratio kept.
 
     Enlarging by two or more uses a whole factor, so that every pixel becomes a square of the same size.
     """
     long = max(height, width)
-    if long > LARGEST:
-        factor = LARGEST / long
+    if long > largest:
+        factor = largest / long
     elif long >= SMALLEST:
         factor = 1.0
     else:
         factor = SMALLEST / long
         factor = float(round(factor)) if factor >= 2.0 else factor
-    return max(round(height * factor), 1), max(round(width * factor), 1)
+    return max(round(height * factor), _THINNEST), max(round(width * factor), _THINNEST)
 
 
 def fit(values: Array, size: tuple[int, int], *, smooth: bool = False) -> Array:
@@ -58,8 +60,8 @@ def overlay(image: Array, values: Array, shown: Range, preset: Preset) -> Array:
     """Returns uint8 (h, w, 3): a map over a picture of the same size.
 
     Opacity rises with the square root of the amount (``unit``, or its distance from zero for a signed range).
-    ``fade`` turns the picture into light grey, so that all colours left are the palette's. ``tint`` keeps its
-    colours, and a trace of the palette even where the amount is zero.
+    ``fade`` turns the picture into light grey and ``grey`` into grey, so that all colours left are the palette's.
+    ``tint`` keeps its own colours. ``grey`` and ``tint`` have a trace of the palette even where the amount is zero.
 
     Args:
         image: uint8 (h, w, 3).
@@ -74,10 +76,12 @@ def overlay(image: Array, values: Array, shown: Range, preset: Preset) -> Array:
         return colours.astype(np.uint8)
     amount = np.abs(2.0 * unit - 1.0) if preset.scaling == "signed" else unit
     opacity = np.sqrt(amount)[..., None]
+    if preset.blend != "tint":
+        base = base.mean(axis=2, keepdims=True)
     if preset.blend == "fade":
-        base = 255.0 - (255.0 - base.mean(axis=2, keepdims=True)) * 0.5
+        base = 255.0 - (255.0 - base) * 0.5
     else:
-        opacity = 0.15 + 0.85 * opacity
+        opacity = 0.25 + 0.75 * opacity
     opacity = opacity * preset.opacity
     mixed = base * (1.0 - opacity) + colours * opacity
     return np.asarray(np.rint(np.clip(mixed, 0.0, 255.0)), dtype=np.uint8)

@@ -1,12 +1,12 @@
 """One row of an attribution as a panel: which drawing fits is read off the shape of its array.
 
-A map (h, w) or (C, h, w) is heat, over the picture where there is one; a vector (F,) is bars; values per
-token are coloured words. More axes are summed away from the front until a map is left.
+A map (h, w) or (C, h, w) is heat, over the picture where there is one; a vector (F,) is bars; values per token are
+coloured words. More axes in front are channels too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xgraph.errors import InputError, nearest
-from xgraph.render.overlay import fit, heat, overlay, panel_size
+from xgraph.render.overlay import LARGEST, OF_MANY, fit, heat, overlay, panel_size
 from xgraph.render.palette import palette
 from xgraph.render.panel import Panel
-from xgraph.render.presets import Preset, kind, preset, title
+from xgraph.render.presets import PRESETS, Preset, title
 from xgraph.render.scale import find_range, reduce_channels
 from xgraph.render.table import bar_picture
 from xgraph.render.text import number
@@ -43,30 +43,60 @@ def entry(attribution: Attribution, row: int, name: str | None) -> Array:
     return np.asarray(attribution.values[name][row])
 
 
-def tokens_of(attribution: Attribution, row: int, values: Array) -> Sequence[str] | None:
-    """Returns the row's tokens where ``details`` has them and they are what ``values`` is about."""
-    listed = attribution.details.get("tokens")
-    if listed is None or not isinstance(listed[row], Sequence | np.ndarray):
+def tokens_of(attribution: Attribution, row: int, values: Array) -> tuple[list[str], Array] | None:
+    """Returns the row's tokens and a number for each, where ``details`` has tokens and ``values`` is about them.
+
+    Without ``tokens``, their numbers in ``token_ids`` are their texts. Of embeddings (T, d), attributions are summed,
+    which keeps their total; of a sensitivity, whose signs do not add up to anything, it is the Euclidean norm.
+    """
+    listed = attribution.details.get("tokens", attribution.details.get("token_ids"))
+    if not isinstance(listed, tuple | np.ndarray) or values.ndim not in (1, 2) or np.ndim(listed[row]) != 1:
         return None
     tokens = [str(token) for token in listed[row]]
-    return tokens if values.ndim in (1, 2) and len(tokens) == values.shape[0] else None
+    if len(tokens) != values.shape[0]:
+        return None
+    if values.ndim == 1:
+        return tokens, values
+    if attribution.kind == "sensitivity":
+        return tokens, np.asarray(np.linalg.norm(values, axis=1))
+    return tokens, np.asarray(values.sum(axis=1, dtype=np.float32))
 
 
-def token_values(values: Array) -> Array:
-    """Returns (T,) for (T,) or (T, d): embeddings are summed, which keeps their total."""
-    return values if values.ndim == 1 else np.asarray(values.sum(axis=1, dtype=np.float32))
+def features_of(attribution: Attribution, values: Array) -> tuple[list[str], Array] | None:
+    """Returns the names of features and a number for each, where ``values`` is a vector (or one number)."""
+    if values.ndim > 1:
+        return None
+    values = np.atleast_1d(values)
+    shared = attribution.details.get("shared")
+    listed = shared.get("features") if isinstance(shared, Mapping) else None
+    if listed is not None and len(listed) == len(values):
+        return [str(name) for name in listed], values
+    return [f"#{i}" for i in range(len(values))], values
+
+
+def headline(attribution: Attribution) -> str:
+    """Returns the method's name for readers, with that of the method it wraps: ``SmoothGrad of Grad-CAM``."""
+    base = attribution.parameters.get("base")
+    # The plain gradient is what is wrapped unless something else is said.
+    wrapped = f" of {title(base)}" if isinstance(base, str) and base != "gradient" else ""
+    return title(attribution.method) + wrapped
 
 
 def caption(attribution: Attribution, row: int) -> tuple[str, str]:
-    """Returns what was explained, in two parts: ``tabby``, `` (logit 12.3)``."""
+    """Returns what was explained, in two parts: ``tabby``, `` (logit 12.3, probability 0.97)``."""
     target = attribution.target
-    return target.labels[row], f" ({target.of} {number(float(attribution.scores[row]), 4)})"
+    facts = [f"{target.of} {number(float(attribution.scores[row]), 4)}"]
+    known = attribution.details.get("probability")
+    if isinstance(known, np.ndarray) and known.ndim == 1 and target.of != "probability":
+        facts.append(f"probability {number(float(known[row]))}")
+    return target.labels[row], f" ({', '.join(facts)})"
 
 
-def image_panel(image: Array, size: tuple[int, int] | None = None, heading: str = "Input") -> Panel:
+def image_panel(image: Array, heading: str = "Input", largest: int = LARGEST) -> Panel:
     """Returns the bare picture as a panel."""
     picture = check_image(image)
-    return Panel(Image.fromarray(fit(picture, size or panel_size(*picture.shape[:2]))), heading)
+    size = panel_size(picture.shape[0], picture.shape[1], largest)
+    return Panel(Image.fromarray(fit(picture, size)), heading, scale=_scale(size))
 
 
 def check_image(image: Array) -> Array:
@@ -80,7 +110,12 @@ def check_image(image: Array) -> Array:
 
 
 def panel(
-    attribution: Attribution, row: int, image: Array | None, name: str | None, style: Preset | None = None
+    attribution: Attribution,
+    row: int,
+    image: Array | None,
+    name: str | None,
+    style: Preset | None = None,
+    largest: int = LARGEST,
 ) -> Panel:
     """Returns the drawing of one row, headed by the method's title.
 
@@ -88,43 +123,53 @@ def panel(
         InputError: no such row or name, or an image of another shape or dtype.
     """
     values = entry(attribution, row, name)
-    heading = title(attribution.method)
-    tokens = tokens_of(attribution, row, values)
-    if tokens is not None:
-        words, meaning = token_picture(tokens, token_values(values))
-        return Panel(words, heading, bar=meaning)
-    if values.ndim < 2:
-        values = np.atleast_1d(values)
-        return Panel(bar_picture(values, _feature_names(attribution, len(values))), heading)
-    style = style or preset(kind(attribution.method))
+    heading = headline(attribution)
+    if (words := tokens_of(attribution, row, values)) is not None:
+        drawn, meaning = token_picture(*words)
+        return Panel(drawn, heading, bar=meaning)
+    if (features := features_of(attribution, values)) is not None:
+        return Panel(bar_picture(features[1], features[0]), heading)
+    style = style or PRESETS[attribution.kind]
+    picture = None if image is None else check_image(image)
+    if picture is not None and attribution.kind != "cam":
+        values = patches(values, picture.shape[0], picture.shape[1])
     flat = to_map(values, style)
-    shown = find_range(flat, style.scaling, style.percentile)
-    colours = palette(style.palette)
-    if image is None or style.blend == "none":
-        size = panel_size(*(flat.shape if image is None else check_image(image).shape[:2]))
-        return Panel(Image.fromarray(heat(fit(flat, size), shown, colours)), heading, bar=(colours, shown))
-    picture = check_image(image)
-    size = panel_size(*picture.shape[:2])
-    large = fit(flat, size, smooth=flat.shape != picture.shape[:2])
-    mixed = overlay(fit(picture, size), large, shown, style)
-    return Panel(Image.fromarray(mixed), heading, bar=(colours, shown))
+    shown, colours = find_range(flat, style.scaling, style.percentile), palette(style.palette)
+    if picture is None:
+        size = panel_size(flat.shape[0], flat.shape[1], largest)
+        pixels = heat(fit(flat, size), shown, colours)
+    else:
+        size = panel_size(picture.shape[0], picture.shape[1], largest)
+        # A coarse map has no pixels of the picture that could be told apart, so it becomes a smooth one.
+        large = fit(flat, size, smooth=flat.shape != picture.shape[:2])
+        pixels = overlay(fit(picture, size), large, shown, style)
+    return Panel(Image.fromarray(pixels), heading, bar=(colours, shown), scale=_scale(size))
 
 
 def to_map(values: Array, style: Preset) -> Array:
     """Returns float32 (h, w) for (h, w), (C, h, w), (h, w, C), or more axes in front."""
-    while values.ndim > 3:
-        values = values.sum(axis=0, dtype=np.float32)
     if values.ndim == 2:
         return np.abs(values) if style.scaling == "positive" else values
-    # Channels come first unless only the last axis can be channels.
-    if values.shape[2] <= 4 < values.shape[0]:
+    # Channels come first unless the last axis is grey, RGB or RGBA, and no other can be.
+    if values.ndim == 3 and values.shape[2] in (1, 3, 4) and min(values.shape[:2]) > 4:
         values = values.transpose(2, 0, 1)
     return reduce_channels(values, style.reduction)
 
 
-def _feature_names(attribution: Attribution, count: int) -> list[str]:
-    shared = attribution.details.get("shared")
-    listed = shared.get("features") if isinstance(shared, Mapping) else None
-    if listed is not None and len(listed) == count:
-        return [str(name) for name in listed]
-    return [f"#{i}" for i in range(count)]
+def patches(values: Array, height: int, width: int) -> Array:
+    """Returns (d, gh, gw) for (T, d), values at the patches of a vision transformer; else the values as they are.
+
+    Patches are T or, after a class token, T - 1, and their grid has the ratio of the picture.
+    """
+    if values.ndim != 2 or values.shape == (height, width):
+        return values
+    for count in (len(values), len(values) - 1):
+        rows = round((count * height / width) ** 0.5)
+        columns = count // max(rows, 1)
+        if rows > 1 and rows * columns == count and abs(columns * height - rows * width) < 0.1 * rows * width:
+            return np.asarray(values[len(values) - count :].T.reshape(-1, rows, columns))
+    return values
+
+
+def _scale(size: tuple[int, int]) -> float:
+    return max(max(size) / OF_MANY, 1.0)

@@ -1,8 +1,4 @@
-"""How each kind of method is drawn, and what it is called in a picture.
-
-Three kinds, as in ExplainableAI.jl: a *sensitivity* (a gradient; its sign says little about importance), an
-*attribution* (signed parts of a score; zero means nothing), and a *cam* (a coarse map of amounts).
-"""
+"""How each kind of method is drawn, and what a method is called in a picture."""
 
 from __future__ import annotations
 
@@ -11,8 +7,9 @@ from typing import Literal
 
 from xgraph.errors import InputError, nearest
 from xgraph.render.scale import Reduction, Scaling
+from xgraph.result import Kind
 
-Blend = Literal["none", "fade", "tint"]
+Blend = Literal["none", "fade", "grey", "tint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,54 +23,33 @@ class Preset:
     palette: str
     """Name of the colour map."""
     blend: Blend
-    """How heat goes over a picture: not at all (beside it), over faded grey, or over its own colours."""
+    """How heat goes over a picture: not at all (beside it), over light grey, over grey, or over its own colours."""
     opacity: float = 1.0
     """The largest opacity of the heat."""
     percentile: float = 99.5
     """Which percentile ends the range."""
 
 
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[Kind, Preset] = {
     "sensitivity": Preset("max_abs", "positive", "gray", "none"),
     "attribution": Preset("sum", "signed", "seismic", "fade", opacity=0.95),
-    "cam": Preset("sum", "spread", "turbo", "tint", opacity=0.65, percentile=100.0),
+    "cam": Preset("sum", "spread", "inferno", "grey", opacity=0.75, percentile=100.0),
 }
+"""By the kind of an attribution."""
 
-_SENSITIVITY = ("gradient", "smooth_grad", "vargrad", "guided_backprop", "deconvnet")
-_CAM = (
-    *("cam", "grad_cam", "grad_cam_pp", "layer_cam", "score_cam", "rise"),
-    *("rollout", "transition_attention", "generic_attention", "bidirectional_attention"),
-)
-
+_WORDS = {"cam": "CAM", "lime": "LIME", "lrp": "LRP", "rise": "RISE", "shap": "SHAP", "x": "×"}
 _TITLES = {
-    "bidirectional_attention": "Bidirectional Attention",
-    "cam": "CAM",
     "deconvnet": "DeconvNet",
     "deep_lift": "DeepLIFT",
     "g_lime": "G-LIME",
     "grad_cam": "Grad-CAM",
-    "grad_cam_pp": "Grad-CAM++",
-    "gradient_shap": "Gradient SHAP",
-    "guided_backprop": "Guided Backprop",
-    "input_x_gradient": "Input × Gradient",
-    "kernel_shap": "Kernel SHAP",
-    "layer_cam": "Layer-CAM",
-    "lime": "LIME",
-    "lrp": "LRP",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "layer_cam": "LayerCAM",
     "norm_lime": "NormLIME",
-    "rise": "RISE",
-    "rollout": "Attention Rollout",
     "score_cam": "Score-CAM",
     "smooth_grad": "SmoothGrad",
-    "vargrad": "VarGrad",
 }
-
-
-def kind(method: str) -> str:
-    """Returns the preset's name for a method; ``attribution`` for methods that are not listed."""
-    if method in _SENSITIVITY:
-        return "sensitivity"
-    return "cam" if method in _CAM else "attribution"
+"""Names that their papers write in a way of their own."""
 
 
 def preset(name: str) -> Preset:
@@ -82,11 +58,12 @@ def preset(name: str) -> Preset:
     Raises:
         InputError: there is none of that name.
     """
-    if name not in PRESETS:
-        raise InputError(f"preset '{name}' is not one of {', '.join(PRESETS)}{nearest(name, PRESETS)}")
-    return PRESETS[name]
+    for kind, found in PRESETS.items():
+        if kind == name:
+            return found
+    raise InputError(f"preset '{name}' is not one of {', '.join(PRESETS)}{nearest(name, list(PRESETS))}")
 
 
 def title(method: str) -> str:
     """Returns a method's name for readers: ``integrated_gradients`` becomes ``Integrated Gradients``."""
-    return _TITLES.get(method) or " ".join(word.capitalize() for word in method.split("_"))
+    return _TITLES.get(method) or " ".join(_WORDS.get(word) or word.capitalize() for word in method.split("_"))

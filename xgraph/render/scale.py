@@ -32,12 +32,13 @@ class Range:
 
 
 def reduce_channels(values: Array, how: Reduction) -> Array:
-    """Returns (h, w) for (C, h, w).
+    """Returns (h, w) for (..., h, w).
 
     ``sum`` keeps the sign and, for attributions, the total (a pixel's relevance is the sum over its
     channels); ``max_abs`` is the largest magnitude (Simonyan et al. 2014, arXiv:1312.6034); ``norm`` is the
     Euclidean norm.
     """
+    values = values.reshape(-1, *values.shape[-2:])
     if how == "sum":
         return np.asarray(values.sum(axis=0, dtype=np.float32))
     if how == "max_abs":

@@ -2,6 +2,6 @@
 
 from xgraph.sampling.noise import Noise
 from xgraph.sampling.once import Once
-from xgraph.sampling.path import Path, RandomPath
+from xgraph.sampling.path import Path, RandomPath, RandomStart
 
-__all__ = ["Noise", "Once", "Path", "RandomPath"]
+__all__ = ["Noise", "Once", "Path", "RandomPath", "RandomStart"]

@@ -11,6 +11,7 @@ from xgraph.errors import MethodError
 from xgraph.sampling.philox import normals, uniforms
 
 NAMES = ("zero", "mean", "blur", "uniform", "gaussian")
+RANDOM = ("uniform", "gaussian")
 _BLUR = 0.1
 """Standard deviation of the blur, as a share of the shorter side."""
 
@@ -22,6 +23,7 @@ def baseline(
     rows: np.ndarray,
     draws: np.ndarray,
     *,
+    samples: int,
     seed: int = 0,
     part: int = 0,
 ) -> np.ndarray:
@@ -35,6 +37,7 @@ def baseline(
         shape: of one perturbed value.
         rows: sample row of each pair.
         draws: which random baseline of the row.
+        samples: how many samples there are in all.
         seed: of random ones.
         part: which of several perturbed values.
 
@@ -42,7 +45,7 @@ def baseline(
         MethodError: There is no such baseline, it needs an input, or an array does not fit.
     """
     if isinstance(spec, np.ndarray):
-        return _given(spec, shape, rows)
+        return _given(spec, shape, rows, samples)
     if isinstance(spec, int | float) and not isinstance(spec, bool):
         return np.full((len(rows), *[1] * len(shape)), spec, np.float32)
     if spec == "zero":
@@ -56,6 +59,11 @@ def baseline(
             f"baseline='{spec}' is made from an input; for layers and embeddings use 'zero', a number or an array"
         )
     chosen = x[rows].astype(np.float32)
+    if spec == "mean" and x.ndim < 3:
+        raise MethodError(
+            f"baseline='mean' is for samples with axes behind their channels, not of shape {list(x.shape[1:])}; "
+            "use a number or an array"
+        )
     if spec == "mean":
         return np.asarray(chosen.mean(axis=tuple(range(2, chosen.ndim)), keepdims=True))
     if spec == "blur":
@@ -65,12 +73,38 @@ def baseline(
     return np.asarray(low + (high - low) * uniforms("baseline", seed, rows, draws, shape, part))
 
 
-def _given(array: np.ndarray, shape: Sequence[int], rows: np.ndarray) -> np.ndarray:
+def specs_of(given: Any) -> tuple[Any, ...]:
+    """Returns the baselines of a tuple or list, or the only one.
+
+    Raises:
+        MethodError: The tuple is empty.
+    """
+    specs = tuple(given) if isinstance(given, tuple | list) else (given,)
+    if not specs:
+        raise MethodError("baseline=() names no baseline; give at least one, or leave it out for zero")
+    return specs
+
+
+def described(spec: Any) -> str:
+    """Returns how a message names a baseline, in one line."""
+    return f"an array of shape {list(spec.shape)}" if isinstance(spec, np.ndarray) else repr(spec)
+
+
+def misfit(array: np.ndarray, shape: Sequence[int | str | None], samples: int | None = None) -> MethodError:
+    """Returns the error for an array that is no baseline of samples of ``shape``."""
+    count = f"{samples} " if samples else ""
+    return MethodError(
+        f"a baseline of shape {list(array.shape)} does not fit {count}samples of shape {list(shape)}; give an array of "
+        "one sample, or one per row"
+    )
+
+
+def _given(array: np.ndarray, shape: Sequence[int], rows: np.ndarray, samples: int) -> np.ndarray:
     if array.shape == tuple(shape) or array.shape == (1, *shape):
         return np.broadcast_to(array.astype(np.float32), (len(rows), *shape))
-    if array.shape[1:] == tuple(shape) and (len(rows) == 0 or rows.max() < len(array)):
+    if array.shape == (samples, *shape):
         return np.asarray(array[rows], np.float32)
-    raise MethodError(f"a baseline of shape {list(array.shape)} does not fit samples of shape {list(shape)}")
+    raise misfit(array, shape, samples)
 
 
 def _blurred(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -79,5 +113,7 @@ def _blurred(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     if x.ndim != 4:
         raise MethodError(f"baseline='blur' is for images (N, C, H, W), not for samples of shape {list(x.shape[1:])}")
     sigma = _BLUR * min(x.shape[2:])
-    of_row = {row: gaussian(x[row], sigma=sigma, channel_axis=0, mode="nearest") for row in np.unique(rows)}
-    return np.stack([of_row[row] for row in rows]).astype(np.float32)
+    blurred = np.empty((len(rows), *x.shape[1:]), np.float32)
+    for row in np.unique(rows):
+        blurred[rows == row] = gaussian(x[row], sigma=sigma, channel_axis=0, mode="nearest")
+    return blurred

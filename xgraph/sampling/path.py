@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from xgraph.errors import MethodError
 from xgraph.plan import ALPHA, Batch, Feeds, Shapes, Wrt, feed_name
-from xgraph.sampling.baseline import baseline
+from xgraph.sampling.baseline import baseline, described, misfit
 from xgraph.sampling.philox import normals, uniforms
 
 
@@ -37,21 +38,24 @@ class Path:
         """The weight of every draw; they sum to 1."""
         return np.tile(self.weights, len(self.baselines)) / len(self.baselines)
 
-    def fixed_baselines(self, rank: int) -> np.ndarray:
-        """Returns the baseline of every draw as ``(draws, 1, ...)`` of ``rank + 1`` axes.
+    def fixed_baselines(self, shape: Sequence[int | str | None]) -> np.ndarray:
+        """Returns the baseline of every draw as ``(draws, 1, ...)``, for values of ``shape`` with the batch axis.
 
         Raises:
-            MethodError: A baseline is made from samples, or drawn.
+            MethodError: A baseline is made from samples, or drawn, or does not fit.
         """
-        tables = []
+        rank, tables = len(shape), []
         for spec in self.baselines:
             array = np.asarray(0.0 if isinstance(spec, str) and spec == "zero" else spec)
             several = array.ndim == rank and len(array) > 1
             if array.dtype.kind not in "fiu" or array.ndim not in (0, rank - 1, rank) or several:
                 raise MethodError(
-                    f"baseline={spec!r} is made outside the graph, so the method is no single ONNX file; use a number "
+                    f"baseline={described(spec)} is made outside the graph, so the method is no single ONNX file; use a number "
                     "or an array of one sample, or compile a bundle (-o NAME.xgraph)"
                 )
+            wanted = zip(array.shape[-(rank - 1) :], shape[1:], strict=True) if array.ndim else ()
+            if any(isinstance(size, int) and size != have for have, size in wanted):
+                raise misfit(array, shape[1:])
             tables.append(array.astype(np.float32).reshape(1, *(array.shape[-(rank - 1) :] or [1] * (rank - 1))))
         return np.repeat(np.stack(np.broadcast_arrays(*tables)), len(self.nodes), axis=0)
 
@@ -60,7 +64,7 @@ class Path:
         steps = len(self.nodes)
         feeds = {name: array[rows] for name, array in inputs.items()}
         feeds[ALPHA] = self.nodes[draws % steps].astype(np.float32)
-        feeds.update(_baselines(self.at, self.baselines, draws // steps, inputs, shapes, rows, seed))
+        feeds.update(_baselines(self, draws // steps, draws // steps, inputs, shapes, rows, seed))
         return Batch(rows, draws, feeds, self.weights[draws % steps] / len(self.baselines))
 
 
@@ -80,30 +84,57 @@ class RandomPath:
             noise = normals("noise", seed, rows, draws, shape, part)
             feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(self.level)
         feeds[ALPHA] = uniforms("alpha", seed, rows, draws)
-        count = len(self.baselines)
-        which = (uniforms("baseline", seed, rows, draws) * count).astype(np.int64)
-        feeds.update(_baselines(self.at, self.baselines, which, inputs, shapes, rows, seed))
+        feeds.update(self.drawn_baselines(inputs, shapes, rows, draws, seed))
+        return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
+
+    def drawn_baselines(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int
+    ) -> dict[str, np.ndarray]:
+        """Returns the baselines of the pairs: one of ``baselines`` is drawn for each, and so are random ones."""
+        which = (uniforms("choice", seed, rows, draws) * len(self.baselines)).astype(np.int64)
+        return _baselines(self, which, draws, inputs, shapes, rows, seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RandomStart:
+    """Where the draws of a RandomPath begin: the same baselines, and no step away from them."""
+
+    path: RandomPath
+
+    @property
+    def draws(self) -> int:
+        """Those of the path."""
+        return self.path.draws
+
+    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+        """Returns the samples, positions of 0, and the path's baselines."""
+        feeds = {name: array[rows] for name, array in inputs.items()}
+        feeds[ALPHA] = np.zeros(len(rows), np.float32)
+        feeds.update(self.path.drawn_baselines(inputs, shapes, rows, draws, seed))
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
 
 
 def _baselines(
-    at: tuple[Wrt, ...],
-    specs: tuple[Any, ...],
+    path: Path | RandomPath,
     which: np.ndarray,
+    draws: np.ndarray,
     inputs: Feeds,
     shapes: Shapes,
     rows: np.ndarray,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Returns one baseline array per perturbed value; pair i begins at baseline ``specs[which[i]]``."""
+    """Returns one baseline array per perturbed value; pair i begins at baseline ``which[i]``, drawn as ``draws[i]``."""
+    samples = len(next(iter(inputs.values())))
     feeds = {}
-    for part, (wrt, shape) in enumerate(zip(at, shapes, strict=True)):
+    for part, (wrt, shape) in enumerate(zip(path.at, shapes, strict=True)):
         x = inputs[wrt.name] if wrt.kind == "input" else None
-        made = [baseline(spec, x, shape, rows, which, seed=seed, part=part) for spec in specs]
-        if len(made) == 1:
-            chosen = made[0]
-        else:
-            stacked = np.stack(np.broadcast_arrays(*made))
-            chosen = stacked[which, np.arange(len(rows))]
-        feeds[feed_name("baseline", part, len(at))] = np.ascontiguousarray(chosen)
+        groups = [np.flatnonzero(which == number) for number in range(len(path.baselines))]
+        made = [
+            baseline(spec, x, shape, rows[group], draws[group], samples=samples, seed=seed, part=part)
+            for spec, group in zip(path.baselines, groups, strict=True)
+        ]
+        chosen = np.empty((len(rows), *np.broadcast_shapes(*(array.shape[1:] for array in made))), np.float32)
+        for group, array in zip(groups, made, strict=True):
+            chosen[group] = array
+        feeds[feed_name("baseline", part, len(path.at))] = chosen
     return feeds

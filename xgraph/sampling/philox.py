@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_PURPOSES = {"noise": 1, "alpha": 2, "baseline": 3}
+_PURPOSES = {"noise": 1, "alpha": 2, "baseline": 3, "choice": 4}
 """Streams of one pair that must not repeat each other."""
 
 
@@ -26,7 +26,7 @@ def normals(
     """Returns standard normal float32 values of ``(pairs, *shape)``."""
     values = np.empty((len(rows), *shape), np.float32)
     for i, (row, draw) in enumerate(zip(rows, draws, strict=True)):
-        generator(purpose, seed, row, draw, part).standard_normal(out=values[i], dtype=np.float32)
+        values[i] = generator(purpose, seed, row, draw, part).standard_normal(tuple(shape), dtype=np.float32)
     return values
 
 

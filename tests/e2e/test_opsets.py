@@ -1,0 +1,30 @@
+"""A model gives the same gradient whichever opset it was exported at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import xgraph
+
+torch = pytest.importorskip("torch")
+
+from e2e.closeness import assert_as_good  # noqa: E402
+from e2e.oracle_torch import feeds, reference  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+CLASSES = (0, 3, 6, 1, 1)
+EXPORTERS = [*(f"script{opset:02}" for opset in range(7, 21)), *(f"dynamo{opset}" for opset in range(18, 23))]
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize("name", ["plain", "dense"])
+def test_gradient_at_every_opset(name: str, exporter: str, from_torch: Callable[[str, str], xgraph.Model]) -> None:
+    model = from_torch(name, exporter)
+    assert model.opset == max(18, int(exporter[-2:]))
+    found = xgraph.explain(model, feeds(name), "gradient", list(CLASSES))
+    single, double = (reference(name, CLASSES, "logit", dtype) for dtype in (torch.float32, torch.float64))
+    for key, values in found.values.items():
+        assert_as_good(values, single.gradients[key], double.gradients[key], key)
