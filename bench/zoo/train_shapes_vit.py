@@ -1,6 +1,10 @@
 """Train the demo vision transformer on the *shapes* data.
 
-python bench/zoo/train_shapes_vit.py build/shapes_vit.npz
+    python bench/zoo/train_shapes_vit.py build/shapes_vit.npz
+
+Takes about 20 minutes on one core (`OMP_NUM_THREADS=1`) and goes on from its last checkpoint if interrupted. Trained on
+seed 1; of 5000 samples of seed 2, the network that the package ships labels 97.4 % correctly.
+`export_shapes.py --model shapes_vit` turns the weights into the models that the package ships.
 """
 
 from __future__ import annotations
@@ -18,7 +22,18 @@ from train_shapes import TEST_SEED, TRAIN_SEED, accuracy, flip, normalise
 
 
 def train(samples: int, steps: int, batch: int, rate: float, checkpoint: Path) -> ShapesViT:
-    """Train a network on flipped and transposed samples with smoothed labels."""
+    """Train a network on flipped and transposed samples with smoothed labels.
+
+    Args:
+        samples: Size of the training set.
+        steps: How many batches to learn from.
+        batch: Samples per step.
+        rate: Peak learning rate.
+        checkpoint: File for the state of an unfinished run.
+
+    Returns:
+        The network, in evaluation mode.
+    """
     paddle.seed(0)
     images, labels, _ = make(TRAIN_SEED, samples)
     test_images, test_labels, _ = make(TEST_SEED, 1000)
@@ -27,9 +42,9 @@ def train(samples: int, steps: int, batch: int, rate: float, checkpoint: Path) -
     def loss(random: np.random.Generator) -> paddle.Tensor:
         chosen = random.integers(samples, size=batch)
         target = nn.functional.label_smooth(nn.functional.one_hot(paddle.to_tensor(labels[chosen]), 8))
-        # Half the batch is flipped one way, half another: a single flip for all would be one step's whole view.
-        halves = [flip(images[part], random) for part in np.array_split(chosen, 4)]
-        scores = net(paddle.to_tensor(normalise(np.concatenate(halves))))
+        # Each quarter of the batch is flipped in its own way, so that no step sees a single orientation.
+        quarters = [flip(images[part], random) for part in np.array_split(chosen, 4)]
+        scores = net(paddle.to_tensor(normalise(np.concatenate(quarters))))
         return nn.functional.cross_entropy(scores, target, soft_label=True)
 
     fit(

@@ -376,8 +376,9 @@ class Gpt(nn.Module):
 class Plain(nn.Module):
     """Operators whose attributes became inputs over the opsets: pad, clip, slice, upsample, squeeze, sums, Softmax."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, resize: bool) -> None:
         super().__init__()
+        self.resize = resize
         self.first = ConvNormAct(3, 8, 3)
         self.second = nn.Conv2d(8, 8, 3, stride=2)
         self.hidden, self.head = nn.Linear(16, 12), nn.Linear(12, CLASSES)
@@ -385,7 +386,9 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(self.first(F.pad(x, (1, 0, 0, 2))), 2)
-        x = torch.clamp(F.interpolate(x, scale_factor=2.0, mode="nearest"), -1.0, 2.5)
+        if self.resize:
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = torch.clamp(x, 0.1, 2.5)
         x = torch.sigmoid(self.second(x))[:, :, 1:, :-1]
         x = torch.cat([F.avg_pool2d(x, 2).sum((2, 3)), F.adaptive_avg_pool2d(x, 1).squeeze(3).squeeze(2)], 1)
         x = self.dropout(F.elu(self.hidden(x * 0.2)))
@@ -650,7 +653,8 @@ MODELS: Mapping[str, Case] = {
     "odds": Case(Odds, lambda rows: {"series": torch.randn(rows, 9, 8)}, ("first",)),
     "lstm": Case(lambda: Recurrent(nn.LSTM), text(masked=False), embedding="words", gain=1.0),
     "gru": Case(lambda: Recurrent(nn.GRU), text(masked=False), embedding="words", gain=1.0),
-    "plain": Case(Plain, image(21, 18), ("second",), softmax=True, maps=True),
+    "plain": Case(lambda: Plain(resize=True), image(21, 18), ("second",), softmax=True, maps=True),
+    "plainest": Case(lambda: Plain(resize=False), image(21, 18), softmax=True),
     "dense": Case(Dense, lambda rows: {"features": torch.randn(rows, 9)}, ("second",)),
     "textcnn": Case(TextCnn, text(masked=False), sequence=True, embedding="words"),
 }

@@ -135,9 +135,8 @@ def export(name: str, exporter: str, path: Path) -> Path:
     """Writes the model as ONNX, with a free batch, and a free number of tokens where the case says so."""
     case, dynamo, opset = MODELS[name], exporter.startswith("dynamo"), int(exporter.removeprefix("script")[-2:])
     axes = {0: "batch", 1: "sequence"} if case.sequence else {0: "batch"}
-    return write(
-        build(name), {key: value[:2] for key, value in inputs(name).items()}, axes, path, dynamo=dynamo, opset=opset
-    )
+    example = {key: value[:2] for key, value in inputs(name).items()}
+    return write(build(name), example, axes, path, dynamo=dynamo, opset=opset)
 
 
 def write(
@@ -152,6 +151,6 @@ def write(
             free = tuple({axis: torch.export.Dim(label) for axis, label in axes.items()} for _ in names)
             options: dict[str, Any] = {"dynamic_shapes": free if axes else None, "verbose": False}
         else:
-            options = {"dynamic_axes": {key: dict(axes) for key in names}}
+            options = {"dynamic_axes": {key: dict(axes) for key in names} if axes else None}
         torch.onnx.export(model, tuple(example.values()), path, dynamo=dynamo, **common, **options)
     return path

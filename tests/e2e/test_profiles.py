@@ -8,6 +8,13 @@ import numpy as np
 import pytest
 
 import xgraph
+from xgraph.compiler import attribution_names, build, seed_name
+from xgraph.errors import ProviderError
+from xgraph.graph.lower import PROFILES
+from xgraph.methods import create
+from xgraph.program import Program
+from xgraph.runtime.providers import choose
+from xgraph.runtime.session import open_session
 
 torch = pytest.importorskip("torch")
 
@@ -15,18 +22,10 @@ from e2e.closeness import assert_as_good  # noqa: E402
 from e2e.models_torch import MODELS  # noqa: E402
 from e2e.oracle_torch import feeds, reference  # noqa: E402
 
-from xgraph.runtime.providers import openvino_installed  # noqa: E402
-
 pytestmark = pytest.mark.torch
 
+Loaded = Callable[[str, str], xgraph.Model]
 CLASSES = (0, 3, 6, 1, 1)
-OPENVINO = pytest.param(
-    "openvino",
-    marks=[
-        pytest.mark.openvino,
-        pytest.mark.skipif(not openvino_installed(), reason="needs the OpenVINO plugin"),
-    ],
-)
 NETS = [name for name, case in MODELS.items() if case.maps]
 
 
@@ -36,27 +35,32 @@ def check(name: str, values: np.ndarray) -> None:
     assert_as_good(values, single.gradients[key], double.gradients[key])
 
 
-@pytest.mark.parametrize("profile", ["portable", "cpu"])
-@pytest.mark.parametrize("name", NETS)
-def test_profiles_agree(name: str, profile: str, from_torch: Callable[[str, str], xgraph.Model]) -> None:
+def explained(name: str) -> xgraph.Target:
     position = MODELS[name].position
-    target = list(CLASSES) if position is None else xgraph.Target.index(position)
-    program = xgraph.Program(
-        from_torch(name, "script17"),
-        xgraph.methods.create("gradient", {}),
-        xgraph.Target.parse(target),
-        profile=profile,
-    )
-    (values,) = program(feeds(name), target, device="cpu").values.values()
-    check(name, values)
+    return xgraph.Target.per_row(CLASSES) if position is None else xgraph.Target.index(position)
 
 
-@pytest.mark.parametrize("device", [OPENVINO])
+@pytest.mark.parametrize("batch", [None, 5])
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", NETS)
-def test_devices_agree(name: str, device: str, from_torch: Callable[[str, str], xgraph.Model]) -> None:
-    position = MODELS[name].position
-    target = list(CLASSES) if position is None else xgraph.Target.index(position)
-    (values,) = xgraph.explain(
-        from_torch(name, "script17"), feeds(name), "gradient", target, device=device
-    ).values.values()
+def test_every_lowering_computes_the_same(name: str, profile: str, batch: int | None, from_torch: Loaded) -> None:
+    """All of them on the CPU, which runs what was lowered for other devices too, only not as fast."""
+    model, target = from_torch(name, "script17"), explained(name)
+    recipe = Program(model, create("gradient", {}), target).recipes[0]
+    shape = reference(name, CLASSES, "logit", torch.float32).outputs.shape
+    seed = target.classes(5, shape[1]) if target.seed == "index" else target.seeds(shape)
+    session = open_session(build(model, recipe, profile), choose("cpu"), batch=batch)
+    (output,) = attribution_names(recipe)
+    check(name, session.run({**feeds(name), seed_name(recipe): seed}, [output])[output])
+
+
+@pytest.mark.openvino
+@pytest.mark.parametrize("name", NETS)
+def test_openvino_computes_the_same(name: str, from_torch: Loaded) -> None:
+    try:
+        choose("openvino")
+    except ProviderError as error:
+        pytest.skip(str(error))
+    found = xgraph.explain(from_torch(name, "script17"), feeds(name), "gradient", explained(name), device="openvino")
+    (values,) = found.values.values()
     check(name, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,10 @@ from methods.nets import examples, net
 from oracles import Site, value_range
 from tolerances import FORMULA
 
+import xgraph
 from xgraph.sampling.philox import normals
 
+Load = Callable[[str], xgraph.Model]
 TARGETS = (0, 3, 1)
 SEED = 5
 
@@ -56,11 +59,15 @@ CAM_LAYERS = {
 """Name -> (net, layer); both libraries call it the same."""
 
 
-def noises(value: np.ndarray, samples: int, level: float, *, relative: bool = True, seed: int = SEED) -> list[np.ndarray]:
+def noises(
+    value: np.ndarray, samples: int, level: float, *, relative: bool = True, seed: int = SEED
+) -> list[np.ndarray]:
     """Returns the noise of every draw, for all rows, as the sampler is documented to draw it."""
     rows = np.arange(len(value))
     scale = value_range(value) if relative else 1.0
-    return [normals("noise", seed, rows, np.full(len(rows), k), value.shape[1:]) * level * scale for k in range(samples)]
+    return [
+        normals("noise", seed, rows, np.full(len(rows), k), value.shape[1:]) * level * scale for k in range(samples)
+    ]
 
 
 def assert_close(actual: np.ndarray, exact: np.ndarray, tolerance: float = FORMULA) -> None:

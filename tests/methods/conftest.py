@@ -9,11 +9,9 @@ import pytest
 
 import xgraph
 
-Load = Callable[[str], xgraph.Model]
-
 
 @pytest.fixture(scope="session")
-def net_model(tmp_path_factory: pytest.TempPathFactory) -> Load:
+def net_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], xgraph.Model]:
     """Returns the function name of a net -> loaded model."""
     pytest.importorskip("torch")
     from methods.nets import export

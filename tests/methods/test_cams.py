@@ -16,8 +16,7 @@ from xgraph.errors import XGraphError
 torch = pytest.importorskip("torch")
 
 import oracles  # noqa: E402
-from methods.cases import CAM_LAYERS, CASES, TARGETS, Case, assert_close  # noqa: E402
-from methods.conftest import Load  # noqa: E402
+from methods.cases import CAM_LAYERS, CASES, TARGETS, Case, Load, assert_close  # noqa: E402
 from methods.nets import net  # noqa: E402
 from oracles import Array, Site  # noqa: E402
 
@@ -52,7 +51,8 @@ def test_formula(method: str, layer: str, of: Any, net_model: Load) -> None:
 @pytest.mark.parametrize("method", FORMULAS)
 def test_without_relu_the_map_is_signed(method: str, net_model: Load) -> None:
     case, site = site_of("flattened silu")
-    signed = xgraph.explain(net_model("flat"), case.x(), method, list(TARGETS), layer=case.at, relu=False).values[case.at]
+    found = xgraph.explain(net_model("flat"), case.x(), method, list(TARGETS), layer=case.at, relu=False)
+    signed = found.values[case.at]
     assert signed.min() < 0
     assert_close(np.maximum(signed, 0), FORMULAS[method](site.value, site.gradient(site.value)))
 

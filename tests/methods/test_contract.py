@@ -183,7 +183,8 @@ def test_seeds_that_are_none(seed: Any, tiny_model: xgraph.Model, images: np.nda
 def test_one_number_per_row_has_no_range(load_proto: Any) -> None:
     """Noise relative to the range of a batch would make rows depend on each other."""
     d = builders.Draft(0)
-    d("Mul", d("Unsqueeze", "x", d.constant("axis", np.array([1], np.int64)), out="column"), d.weight("w", 1, 3), out="y")
+    column = d("Unsqueeze", "x", d.constant("axis", np.array([1], np.int64)), out="column")
+    d("Mul", column, d.weight("w", 1, 3), out="y")
     model = load_proto(d.model({"x": ["batch"]}, {"y": ["batch", 3]}))
     x = np.arange(3, dtype=np.float32)
     with pytest.raises(XGraphError, match="one number per row, which has no range"):

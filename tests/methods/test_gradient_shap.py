@@ -13,8 +13,7 @@ from xgraph.sampling.philox import normals, uniforms
 
 torch = pytest.importorskip("torch")
 
-from methods.cases import CASES, PLACES_AND_OF, SEED, TARGETS, Case, assert_close, noises  # noqa: E402
-from methods.conftest import Load  # noqa: E402
+from methods.cases import CASES, PLACES_AND_OF, SEED, TARGETS, Case, Load, assert_close, noises  # noqa: E402
 from oracles import Array, Site, gradient_shap  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -87,9 +86,7 @@ def test_baselines(name: str, kind: str, net_model: Load) -> None:
     assert_close(found.values[case.key], gradient_shap(site.gradient, site.value, made))
     # What is covered begins where these draws begin.
     ends = sum(site.scores(baseline) for _, _, baseline in made) / SAMPLES
-    np.testing.assert_allclose(
-        found.checks["score_difference"], site.scores(site.value) - ends, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(found.checks["score_difference"], site.scores(site.value) - ends, rtol=1e-4, atol=1e-5)
 
 
 def test_every_draw_has_a_baseline_of_its_own(net_model: Load) -> None:
@@ -181,5 +178,5 @@ def test_mistakes_are_one_clear_line(given: dict[str, Any], message: str, net_mo
 
 
 def test_it_is_no_single_file(net_model: Load, tmp_path: Any) -> None:
-    with pytest.raises(XGraphError, match="gradient_shap samples outside the graph.*compile a bundle"):
+    with pytest.raises(XGraphError, match=r"gradient_shap samples outside the graph.*compile a bundle"):
         xgraph.compile(net_model("cnn"), "gradient_shap").save(tmp_path / "a.onnx")

@@ -16,8 +16,7 @@ from xgraph.sampling.philox import normals, uniforms
 
 torch = pytest.importorskip("torch")
 
-from methods.cases import CASES, PLACES_AND_OF, SEED, TARGETS, Case, assert_close  # noqa: E402
-from methods.conftest import Load  # noqa: E402
+from methods.cases import CASES, PLACES_AND_OF, SEED, TARGETS, Case, Load, assert_close  # noqa: E402
 from methods.nets import INPUTS, net  # noqa: E402
 from oracles import RIEMANN, Array, Site, legendre, path_integral, predicted  # noqa: E402
 
@@ -161,7 +160,9 @@ def test_trials_are_drawn_for_a_tuple_too(net_model: Load) -> None:
 @pytest.mark.parametrize("rule", PAPER)
 def test_a_linear_model_is_explained_exactly(rule: Any, net_model: Load) -> None:
     x, weights = CASES["tabular"].x(), net("linear").head.weight.detach().numpy().astype(np.float64)
-    found = xgraph.explain(net_model("linear"), x, "integrated_gradients", list(TARGETS), rule=rule, steps=3, baseline=0.3)
+    found = xgraph.explain(
+        net_model("linear"), x, "integrated_gradients", list(TARGETS), rule=rule, steps=3, baseline=0.3
+    )
     assert_close(found.values["x"], (x - 0.3) * weights[list(TARGETS)])
     np.testing.assert_allclose(found.checks["completeness_gap"], 0, atol=1e-5)
 
@@ -178,7 +179,8 @@ def test_gauss_legendre_is_exact_where_the_gradient_is_linear(net_model: Load) -
 def test_the_gap_shrinks_with_steps(rule: Any, net_model: Load) -> None:
     case = CASES["flat image"]
     gaps = [
-        explain(net_model("flat"), case, rule=rule, steps=steps).checks["completeness_gap"].max() for steps in (2, 8, 64)
+        explain(net_model("flat"), case, rule=rule, steps=steps).checks["completeness_gap"].max()
+        for steps in (2, 8, 64)
     ]
     assert gaps[2] < gaps[0] / 10
     assert gaps[2] < max(gaps[1], 1e-5)
@@ -232,7 +234,9 @@ def test_rows_do_not_matter_to_each_others_nodes(net_model: Load) -> None:
     given: dict[str, Any] = {"steps": 3, "tolerance": 0.02}
     together = explain(net_model("flat"), case, **given)
     for row in range(3):
-        alone = xgraph.explain(net_model("flat"), case.x()[row : row + 1], "integrated_gradients", [TARGETS[row]], **given)
+        alone = xgraph.explain(
+            net_model("flat"), case.x()[row : row + 1], "integrated_gradients", [TARGETS[row]], **given
+        )
         assert alone.details["steps"][0] == together.details["steps"][row]
         np.testing.assert_allclose(alone.values["image"][0], together.values["image"][row], rtol=1e-4, atol=1e-6)
 

@@ -13,8 +13,7 @@ from xgraph.errors import MethodError, XGraphError
 
 torch = pytest.importorskip("torch")
 
-from methods.cases import CASES, PLACES_AND_OF, SEED, TARGETS, Case, assert_close, noises  # noqa: E402
-from methods.conftest import Load  # noqa: E402
+from methods.cases import CASES, PLACES_AND_OF, SEED, TARGETS, Case, Load, assert_close, noises  # noqa: E402
 from methods.nets import examples, net  # noqa: E402
 from oracles import Site, grad_cam, predicted, smooth_grad, smooth_grad_squared, var_grad  # noqa: E402
 
@@ -208,6 +207,6 @@ def test_mistakes_are_one_clear_line(given: dict[str, Any], message: str, net_mo
 
 
 def test_it_is_no_single_file(net_model: Load, tmp_path: Any) -> None:
-    with pytest.raises(MethodError, match="smooth_grad samples outside the graph.*compile a bundle") as raised:
+    with pytest.raises(MethodError, match=r"smooth_grad samples outside the graph.*compile a bundle") as raised:
         xgraph.compile(net_model("cnn"), "smooth_grad").save(tmp_path / "a.onnx")
     assert "\n" not in str(raised.value)

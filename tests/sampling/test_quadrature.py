@@ -60,7 +60,8 @@ def test_positions() -> None:
 @pytest.mark.parametrize("cells", [1, 2, 5, 16])
 def test_a_trapezoid_and_the_middles_of_its_cells_are_a_finer_trapezoid(cells: int) -> None:
     """What refinement relies on."""
-    coarse, middle, fine = nodes("trapezoid", cells + 1), nodes("riemann_middle", cells), nodes("trapezoid", 2 * cells + 1)
+    coarse, middle = nodes("trapezoid", cells + 1), nodes("riemann_middle", cells)
+    fine = nodes("trapezoid", 2 * cells + 1)
     both = np.concatenate([coarse[0], middle[0]])
     order = np.argsort(both)
     np.testing.assert_allclose(both[order], fine[0], atol=1e-15)

@@ -175,6 +175,13 @@ def test_fixed_baselines_for_one_file() -> None:
     assert path(0.25, steps=2).fixed_baselines(("batch", *SHAPE)).shape == (2, 1, 1, 1, 1)
     assert path(np.ones(7), steps=2).fixed_baselines(("batch", 7)).shape == (2, 1, 7)
     assert path(np.ones((5, 7)), steps=2).fixed_baselines(("batch", "sequence", 7)).shape == (2, 1, 5, 7)
-    for bad in (EACH, "blur", "gaussian", np.zeros((4, 4)), np.zeros((2, 4, 5)), True):
-        with pytest.raises(MethodError):
-            path(bad).fixed_baselines(("batch", *SHAPE))
+    for spec, message in (
+        (EACH, r"an array of shape \[3, 2, 4, 4\] is made outside the graph"),
+        ("blur", "'blur' is made outside the graph"),
+        ("gaussian", "'gaussian' is made outside the graph"),
+        (True, "True is made outside the graph"),
+        (np.zeros((4, 4)), r"\[4, 4\] does not fit samples of shape \[2, 4, 4\]"),
+        (np.zeros((2, 4, 5)), r"\[2, 4, 5\] does not fit samples of shape \[2, 4, 4\]"),
+    ):
+        with pytest.raises(MethodError, match=message):
+            path(spec).fixed_baselines(("batch", *SHAPE))

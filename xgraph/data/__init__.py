@@ -1,1 +1,1 @@
-"""Package data: the demo classifier in every supported format, and sample images with their evidence."""
+"""Package data: the demo models in every supported format, and samples of their inputs with their evidence."""

@@ -78,8 +78,8 @@ class IntegratedGradients:
             raise MethodError(f"integrated_gradients: steps={self.steps}, trials={self.trials}; both count from 1")
         if self.tolerance is not None and (self.tolerance < 0 or self.max_steps < max(2, self.steps)):
             raise MethodError(
-                f"integrated_gradients: tolerance={self.tolerance}, max_steps={self.max_steps}; a tolerance counts from "
-                f"0, and the nodes start with steps={max(2, self.steps)}"
+                f"integrated_gradients: tolerance={self.tolerance}, max_steps={self.max_steps}; a tolerance counts "
+                f"from 0, and the nodes start with steps={max(2, self.steps)}"
             )
         plan = base_plan(self.base, {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe

@@ -48,13 +48,15 @@ class Path:
         for spec in self.baselines:
             array = np.asarray(0.0 if isinstance(spec, str) and spec == "zero" else spec)
             several = array.ndim == rank and len(array) > 1
-            if array.dtype.kind not in "fiu" or array.ndim not in (0, rank - 1, rank) or several:
+            if array.dtype.kind not in "fiu" or several:
                 raise MethodError(
-                    f"baseline={described(spec)} is made outside the graph, so the method is no single ONNX file; use a number "
-                    "or an array of one sample, or compile a bundle (-o NAME.xgraph)"
+                    f"baseline={described(spec)} is made outside the graph, so the method is no single ONNX file; use "
+                    "a number or an array of one sample, or compile a bundle (-o NAME.xgraph)"
                 )
-            wanted = zip(array.shape[-(rank - 1) :], shape[1:], strict=True) if array.ndim else ()
-            if any(isinstance(size, int) and size != have for have, size in wanted):
+            wanted = zip(reversed(array.shape), reversed(shape[1:]), strict=False)
+            if array.ndim not in (0, rank - 1, rank) or any(
+                isinstance(size, int) and size != have for have, size in wanted
+            ):
                 raise misfit(array, shape[1:])
             tables.append(array.astype(np.float32).reshape(1, *(array.shape[-(rank - 1) :] or [1] * (rank - 1))))
         return np.repeat(np.stack(np.broadcast_arrays(*tables)), len(self.nodes), axis=0)

@@ -18,6 +18,9 @@ CANONICAL = 18
 _HALF_PIXEL = 11
 """From here on Resize has a coordinate mode, whose default differs from what Resize and Upsample did before."""
 
+_WEIGHTS_APART = 4
+"""From this IR version on, a weight need not be an input too."""
+
 
 def convert_opset(model: ir.Model) -> ir.Model:
     """Returns the model at opset 18 when it is below, else the model itself.
@@ -41,8 +44,15 @@ def convert_opset(model: ir.Model) -> ir.Model:
     try:
         # Some adapters (Softmax before 13, Upsample) ask for the ranks of values.
         proto = onnx.shape_inference.infer_shapes(ir.to_proto(model))
+        # Below 4 the converter looks for weights among the inputs only, where they no longer are.
+        proto.ir_version = max(proto.ir_version, _WEIGHTS_APART)
         converted = ir.from_proto(onnx.version_converter.convert_version(proto, CANONICAL))
-    except (RuntimeError, onnx.version_converter.ConvertError, onnx.shape_inference.InferenceError) as error:
+    except (
+        RuntimeError,
+        IndexError,
+        onnx.version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise GraphError(f"the model cannot be converted from opset {version} to {CANONICAL}: {reason}") from error
     if version < _HALF_PIXEL:
