@@ -102,7 +102,8 @@ def token_table(model: xgraph.Model, count: int) -> list[Row]:
 
 def markdown(title: str, rows: Sequence[Row]) -> str:
     """Returns a table."""
-    lines = [f"**{title}**", "", "| method | pointing game | mass on evidence | ROC AUC | ms per sample |", "|---|---|---|---|---|"]
+    head = "| method | pointing game | mass on evidence | ROC AUC | ms per sample |"
+    lines = [f"**{title}**", "", head, "|---|---|---|---|---|"]
     for row in rows:
         time = f"{row['ms']:.1f}" if row["ms"] else "-"
         lines.append(

@@ -147,9 +147,7 @@ def test_pictures_of_all_kinds_become_one_batch() -> None:
 def test_antialias_is_pillow() -> None:
     image = picture(33, 47)
     want = np.asarray(Image.fromarray(image).resize((9, 7), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(
-        Preprocess(size=(7, 9), interpolation="bicubic", antialias=True).view(image), want
-    )
+    np.testing.assert_array_equal(Preprocess(size=(7, 9), interpolation="bicubic", antialias=True).view(image), want)
 
 
 def test_view_is_a_copy_without_normalisation() -> None:
@@ -200,9 +198,7 @@ def test_bad_fields_are_named_in_one_line(fields: dict[str, Any], says: str) -> 
 
 
 def test_json_round_trip() -> None:
-    spec = Preprocess(
-        resize_short=256, crop=(224, 224), mean=MEAN, std=STD, labels=("a", "b"), antialias=True
-    )
+    spec = Preprocess(resize_short=256, crop=(224, 224), mean=MEAN, std=STD, labels=("a", "b"), antialias=True)
     assert Preprocess.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     assert hash(spec) == hash(Preprocess.from_json(spec.to_json()))
     with pytest.raises(InputError, match="unknown field 'sise'; did you mean 'size'"):
@@ -272,9 +268,7 @@ def test_paddleseg(tmp_path: Path) -> None:
         ("", ()),
     ],
 )
-def test_labels_are_found_where_the_suites_put_them(
-    tmp_path: Path, after: str, want: tuple[str, ...]
-) -> None:
+def test_labels_are_found_where_the_suites_put_them(tmp_path: Path, after: str, want: tuple[str, ...]) -> None:
     assert Preprocess.from_paddle(written(tmp_path, clas("CropImage: {size: 4}") + after)).labels == want
 
 
@@ -328,12 +322,8 @@ def test_beside(tmp_path: Path) -> None:
 
 def test_options_are_read_as_text_and_as_values(tmp_path: Path) -> None:
     labels = written(tmp_path, "cat\ndog\n", "labels.txt")
-    spec = Preprocess.from_options(
-        size="192x256", mean="0.5,0.5,0.5", std="0.25", layout="nhwc", labels=labels
-    )
-    assert spec == Preprocess(
-        size=(192, 256), mean=(0.5,) * 3, std=(0.25,), layout="NHWC", labels=("cat", "dog")
-    )
+    spec = Preprocess.from_options(size="192x256", mean="0.5,0.5,0.5", std="0.25", layout="nhwc", labels=labels)
+    assert spec == Preprocess(size=(192, 256), mean=(0.5,) * 3, std=(0.25,), layout="NHWC", labels=("cat", "dog"))
     assert Preprocess.from_options(size=224).size == Preprocess.from_options(size="224").size == (224, 224)
     assert Preprocess.from_options() == Preprocess()
 

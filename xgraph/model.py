@@ -145,9 +145,7 @@ class Model:
             return self.attention[int(wrt.name)].value
         names = [port.name for port in self.inputs]
         if wrt.name not in names:
-            raise LayerError(
-                f"the model has no input '{wrt.name}'{nearest(wrt.name, names) or _listed(names)}"
-            )
+            raise LayerError(f"the model has no input '{wrt.name}'{nearest(wrt.name, names) or _listed(names)}")
         if wrt.kind == "input":
             port = self.inputs[names.index(wrt.name)]
             if not port.is_float:

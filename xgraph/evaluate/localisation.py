@@ -62,7 +62,7 @@ def inside_mass(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
 
 
 def ranking_auc(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Returns the area under the ROC curve of relevance as a score for evidence; NaN where all or nothing is evidence."""
+    """Returns the area under the ROC curve of relevance as a score for evidence; NaN where there is only one kind."""
     from sklearn.metrics import roc_auc_score
 
     flat, marks = _rows(relevance, evidence)

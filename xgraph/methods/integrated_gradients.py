@@ -81,6 +81,10 @@ class IntegratedGradients:
                 f"integrated_gradients: tolerance={self.tolerance}, max_steps={self.max_steps}; a tolerance counts "
                 f"from 0, and the nodes start with steps={max(2, self.steps)}"
             )
+        if self.tolerance is not None and self.base != "gradient":
+            raise MethodError(
+                f"integrated_gradients: tolerance needs base='gradient'; the shares of '{self.base}' do not add up"
+            )
         plan = base_plan(self.base, {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe
         at = tuple(place.wrt for place in model.resolve_wrt(self.wrt))
@@ -96,7 +100,9 @@ class IntegratedGradients:
             return Stage(recipe, Path(at, specs, positions, weights), WeightedSum())
 
         forward = Recipe(output=recipe.output, of=recipe.of, perturb=("path",), at=at)
-        ends = Stage(forward, Path(at, specs, np.zeros(1), np.ones(1)), WeightedSum())
+        # Only shares that come of the gradient add up to f(x) - f(b).
+        complete = self.base == "gradient"
+        ends = Stage(forward, Path(at, specs, np.zeros(1), np.ones(1)), WeightedSum()) if complete else None
         if self.tolerance is None:
             rule: Rule = "interpretdl" if self.variant == "interpretdl" else self.rule
             return replace(plan, stages=(stage(rule, self.steps),), ends=ends)

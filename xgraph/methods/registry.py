@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from importlib.metadata import entry_points
 from typing import (
     TYPE_CHECKING,
@@ -119,10 +120,16 @@ def infos() -> list[MethodInfo]:
 
 
 def _all() -> dict[str, Any]:
+    _load_plugins()
+    return _METHODS
+
+
+@cache
+def _load_plugins() -> None:
+    """Registers the methods of other packages, once: reading entry points costs more than a small explanation."""
     for entry in entry_points(group="xgraph.methods"):
         if entry.name not in _METHODS:
             register(entry.load())
-    return _METHODS
 
 
 def _fits(value: Any, hint: Any) -> bool:
