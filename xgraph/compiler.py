@@ -252,7 +252,7 @@ def _cast(b: Emit, value: Value, like: Value | None) -> Value:
 
 
 def coverage_of(model: Model, books: Sequence[str] = tuple(BOOKS)) -> list[tuple[str, str, dict[str, str]]]:
-    """Returns each node's name, its operator, and what each book says: ``rule``, ``constant: REASON`` or ``missing``."""
+    """Returns each node's name, its operator, and each book: ``rule``, ``constant: REASON`` or ``missing``."""
     rows = []
     for node in model.graph.graph:
         said = {}

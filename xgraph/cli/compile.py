@@ -30,9 +30,7 @@ from xgraph.plan import OF
 )
 @click.option("-m", "--method", "methods", multiple=True, metavar="M", help="Also compile this method; repeatable.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
-@click.option(
-    "--of", type=click.Choice(OF), help="What is explained; default: logit, or as the method's variant has it."
-)
+@click.option("--of", type=click.Choice(OF), help="What is explained; default: logit, or what the variant says.")
 @click.option(
     "--profile",
     type=click.Choice(["auto", "portable", "cpu", "openvino", "cuda"]),

@@ -44,9 +44,7 @@ _TOGETHER = 256
     help="Class number, label, 3,7,7 (one per sample), top:K, contrast:A,B, pixel:C,Y,X or box:I,C. "
     "Default: the predicted class.",
 )
-@click.option(
-    "--of", type=click.Choice(OF), help="What is explained; default: logit, or as the method's variant has it."
-)
+@click.option("--of", type=click.Choice(OF), help="What is explained; default: logit, or what the variant says.")
 @click.option(
     "-d",
     "--device",
