@@ -51,11 +51,17 @@ TOKEN_METHODS: Sequence[tuple[str, Mapping[str, Any]]] = (
 Row = dict[str, float | str]
 
 
+NEAR = 4
+"""Pixels: half a cell of the CNN's last maps, which are 8 x 8 over 64 x 64."""
+
+
 def score(name: str, values: np.ndarray, evidence: np.ndarray, seconds: float) -> Row:
-    """Returns one row of a table."""
+    """Returns one row of a table; tokens are hit or not, pictures may also be hit nearly."""
+    near = pointing_game(values, evidence, NEAR).mean() if values.ndim == 3 else float("nan")
     return {
         "method": name,
         "pointing": float(pointing_game(values, evidence).mean()),
+        "near": float(near),
         "mass": float(np.nanmean(inside_mass(values, evidence))),
         "auc": float(np.nanmean(ranking_auc(values, evidence))),
         "ms": seconds * 1e3 / len(values),
@@ -64,8 +70,8 @@ def score(name: str, values: np.ndarray, evidence: np.ndarray, seconds: float) -
 
 def chance(evidence: np.ndarray) -> Row:
     """Returns the row of a map that says nothing."""
-    share = float(evidence.reshape(len(evidence), -1).mean())
-    return {"method": "chance", "pointing": share, "mass": share, "auc": 0.5, "ms": 0.0}
+    middle = np.random.default_rng(0).random(evidence.shape)
+    return score("chance", middle, evidence, 0.0)
 
 
 def image_table(model: xgraph.Model, count: int) -> tuple[list[Row], float]:
@@ -102,15 +108,15 @@ def token_table(model: xgraph.Model, count: int) -> list[Row]:
 
 def markdown(title: str, rows: Sequence[Row]) -> str:
     """Returns a table."""
-    head = "| method | pointing game | mass on evidence | ROC AUC | ms per sample |"
-    lines = [f"**{title}**", "", head, "|---|---|---|---|---|"]
+    pictures = not np.isnan(float(rows[0]["near"]))
+    near = f" within {NEAR} pixels |" if pictures else ""
+    head = f"| method | pointing game |{near} mass on evidence | ROC AUC | ms per sample |"
+    lines = [f"**{title}**", "", head, "|---" * (head.count("|") - 1) + "|"]
     for row in rows:
+        name = f"`{row['method']}`" if row["ms"] else "*uniform noise*"
+        near = f" {row['near']:.1%} |" if pictures else ""
         time = f"{row['ms']:.1f}" if row["ms"] else "-"
-        lines.append(
-            f"| `{row['method']}` | {row['pointing']:.1%} | {row['mass']:.1%} | {row['auc']:.3f} | {time} |"
-            if row["method"] != "chance"
-            else f"| *chance* | {row['pointing']:.1%} | {row['mass']:.1%} | {row['auc']:.3f} | - |"
-        )
+        lines.append(f"| {name} | {row['pointing']:.1%} |{near} {row['mass']:.1%} | {row['auc']:.3f} | {time} |")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from e2e.closeness import assert_as_good, distance  # noqa: E402
 from e2e.models_torch import MODELS, build  # noqa: E402
-from e2e.oracle_torch import EXPORTERS, Reference, backward, feeds, inputs, reference, write  # noqa: E402
+from e2e.oracle_torch import EXPORTERS, NEWEST, Reference, backward, feeds, inputs, reference, write  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -26,7 +26,7 @@ CLASSES = (0, 3, 6, 1, 1)
 AT_ONCE = {
     "script17": tuple(MODELS),
     "dynamo18": ("resnet", "unet", "detector", "norms", "vit_sdpa", "bert", "multihead", "gpt", "odds"),
-    "dynamo22": ("mobilenet", "norms", "vit_sdpa"),
+    f"dynamo{NEWEST}": ("mobilenet", "norms", "vit_sdpa"),
 }
 """What runs always: exporting by torch.export takes seconds, so the rest of it is for slow runs."""
 EXPORTS = [

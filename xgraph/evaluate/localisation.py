@@ -40,11 +40,16 @@ def relevance(attribution: Attribution, size: tuple[int, int] | None = None, nam
     return np.stack([resize(row.astype(np.float32), size) for row in values]).astype(np.float64)
 
 
-def pointing_game(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Returns 1.0 where the most relevant place is evidence, else 0.0.
+def pointing_game(relevance: np.ndarray, evidence: np.ndarray, tolerance: int = 0) -> np.ndarray:
+    """Returns 1.0 where the most relevant place is evidence, or at most ``tolerance`` pixels from it, else 0.0.
 
-    Zhang et al., "Top-down Neural Attention by Excitation Backprop", 2016, arXiv:1608.00507, without tolerance margin.
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop", 2016, arXiv:1608.00507, who allow 15 pixels on
+    photographs of about 500.
     """
+    if tolerance:
+        from skimage.morphology import dilation, disk
+
+        evidence = np.stack([dilation(np.asarray(mask, bool), disk(tolerance)) for mask in evidence])
     flat, marks = _rows(relevance, evidence)
     return marks[np.arange(len(flat)), flat.argmax(axis=1)].astype(np.float64)
 
