@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from xgraph.inputs import prepare
 from xgraph.loading import load_model
 from xgraph.methods import Method, MethodInfo, create, infos, objective
 from xgraph.model import Model
-from xgraph.plan import Of
+from xgraph.of import Of
 from xgraph.preprocess import Preprocess
 from xgraph.program import Program
 from xgraph.result import Attribution
@@ -73,12 +73,13 @@ def compile(
     precision: str | None = None,
     of: Of | None = None,
     output: str | None = None,
+    target: Any = None,
     **parameters: Any,
 ) -> Program:
     """Compiles a method for a model, for any class.
 
     Where the output has more axes than classes (maps, boxes), there is no predicted class: the program is then called
-    with a Target, and its file takes ``xg_seed``.
+    with a Target, and its file takes ``xg_seed``, as it does for a ``target`` that is not one class per row.
 
     Args:
         model: from ``load``.
@@ -87,6 +88,8 @@ def compile(
         precision: ``fp32``, or ``bf16`` for openvino; default: that of the bundle, else ``fp32``.
         of: explain the ``logit``, ``probability`` or ``loss``; default: what the method explains, mostly the logit.
         output: the model output to explain; default: the first float one.
+        target: what the program explains when it is called without one, and what kind of target its file takes;
+            default: the predicted class.
         parameters: of the method.
 
     Raises:
@@ -95,11 +98,14 @@ def compile(
     """
     made = create(method, parameters)
     chosen = of or objective(made)
-    if len(explained_shape(model, output)) == 2:
-        target = Target.top(output=output, of=chosen)
+    if target is not None:
+        aim = _target(target, of, made)
+        aim = aim if output is None else replace(aim, output=output)
+    elif len(explained_shape(model, output)) == 2:
+        aim = Target.top(output=output, of=chosen)
     else:
-        target = Target.index((), output=output, of=chosen)
-    return Program(model, made, target, profile=profile, precision=precision)
+        aim = Target.index((), output=output, of=chosen)
+    return Program(model, made, aim, profile=profile, precision=precision)
 
 
 def explain(

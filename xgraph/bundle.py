@@ -151,6 +151,9 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
         )
     except KeyError as error:
         raise BundleError(f"{path} is damaged ({MANIFEST} lacks {error}); compile it again from the model") from error
+    except FileNotFoundError as error:
+        lost = Path(error.filename or MANIFEST).name
+        raise BundleError(f"{path} is damaged ({lost} is missing); compile it again from the model") from error
     except (OSError, ValueError, TypeError, ExportError, GraphError, InputError) as error:
         raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
 

@@ -19,10 +19,10 @@ from xgraph.graph.splice import add_input, add_output, clean, values_by_name
 from xgraph.graph.types import Graph, Value
 from xgraph.graph.walk import Lookup, pull
 from xgraph.model import Model
-from xgraph.plan import ALPHA, Of, Recipe, Wrt, feed_name
+from xgraph.of import Of
+from xgraph.plan import ALPHA, Recipe, Steps, Wrt, feed_name
 from xgraph.rules import readout
 from xgraph.rules.vjp import vjp
-from xgraph.sampling import Path
 
 TARGET, SEED, ATTRIBUTION = "xg_target", "xg_seed", "xg_attribution"
 BOOKS: dict[str, Lookup] = {"vjp": vjp.lookup}
@@ -50,7 +50,7 @@ def build(model: Model, recipe: Recipe, profile: str) -> Artifact:
     return finish(work, model.digest, hidden)
 
 
-def build_path(model: Model, recipe: Recipe, path: Path, profile: str) -> Artifact:
+def build_path(model: Model, recipe: Recipe, path: Steps, profile: str) -> Artifact:
     """Returns one graph that runs ``recipe`` at every node of a path and adds up: inputs and outputs as usual.
 
     Raises:

@@ -14,9 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from xgraph.errors import LayerError
+from xgraph.of import Of
 
-Of: TypeAlias = Literal["logit", "probability", "loss"]
-OF: tuple[Of, ...] = ("logit", "probability", "loss")
 Seed: TypeAlias = Literal["index", "given"]
 Perturbation: TypeAlias = Literal["noise", "relative_noise", "path"]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
@@ -111,14 +110,35 @@ class Batch:
     """float64[pairs], what a weighted reducer multiplies with."""
 
 
+class Steps(Protocol):
+    """Draws that are the same for every sample, so that one graph can hold them and loop over them."""
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The position of every draw on the path, float32."""
+
+    @property
+    def draw_weights(self) -> np.ndarray:
+        """The weight of every draw; they sum to 1."""
+
+    def fixed_baselines(self, shape: Sequence[int | str | None]) -> np.ndarray:
+        """Returns the baseline of every draw as ``(draws, 1, ...)``, for values of ``shape`` with the batch axis."""
+
+
 class Sampler(Protocol):
-    """Where model inputs come from. A draw depends on (seed, row, draw) and on nothing else."""
+    """Where model inputs come from. A draw depends on (seed, row number, draw) and on nothing else."""
 
     @property
     def draws(self) -> int:
         """Draws per sample row."""
 
-    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+    @property
+    def in_graph(self) -> Steps | None:
+        """What one graph loops over to draw the same; None: what is drawn comes from outside, or there is no loop."""
+
+    def batch(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
+    ) -> Batch:
         """Returns the feeds of the pairs ``zip(rows, draws)``.
 
         Args:
@@ -127,6 +147,7 @@ class Sampler(Protocol):
             rows: sample row of each pair, in rising order.
             draws: draw of each pair.
             seed: of random draws.
+            first_row: number of row 0 among all rows that share the seed; draws go by number.
         """
 
 

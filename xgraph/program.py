@@ -17,7 +17,8 @@ from xgraph.graph.write import read_artifact, write_file
 from xgraph.inputs import prepare
 from xgraph.methods import Method
 from xgraph.model import Model
-from xgraph.plan import Feeds, Of, Plan, Recipe, Seed, Stage, Wrt
+from xgraph.of import Of
+from xgraph.plan import Feeds, Plan, Recipe, Seed, Stage, Wrt
 from xgraph.reducing import Take
 from xgraph.result import Attribution, Provenance, ResolvedTarget
 from xgraph.runtime.providers import Provider, choose

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from xgraph.errors import TargetError
-from xgraph.plan import OF, Of, Seed
+from xgraph.of import OF, Of
+from xgraph.plan import Seed
 
 
 @dataclass(frozen=True, slots=True)

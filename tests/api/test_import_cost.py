@@ -11,7 +11,7 @@ import pytest
 import xgraph
 
 HEAVY = (
-    "onnxruntime", "onnx", "onnx_ir", "onnxscript", "onnx_shape_inference", "numba", "matplotlib", "paddle", "torch",
+    "numpy", "onnxruntime", "onnx", "onnx_ir", "onnxscript", "onnx_shape_inference", "numba", "matplotlib", "paddle", "torch",
     "skimage", "sklearn", "scipy", "PIL", "yaml", "psutil", "tqdm",
 )  # fmt: skip
 

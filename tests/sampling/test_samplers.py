@@ -9,7 +9,7 @@ import pytest
 
 from xgraph.errors import MethodError
 from xgraph.plan import ALPHA, Sampler, Wrt
-from xgraph.sampling import Noise, Once, Path, RandomPath, RandomStart
+from xgraph.sampling import Noise, Once, RandomPath, RandomStart, StraightPath
 from xgraph.sampling.baseline import baseline
 from xgraph.sampling.philox import normals, uniforms
 from xgraph.sampling.quadrature import nodes
@@ -22,8 +22,8 @@ ARRAY, EACH = np.full(SHAPE, 0.5), IMAGES[::-1] * 2
 SPECS = (0.0, "mean", ARRAY, "uniform", EACH, "blur", "gaussian")
 
 
-def path(*baselines: Any, steps: int = 3) -> Path:
-    return Path((IMAGE,), baselines, *nodes("gauss_legendre", steps))
+def path(*baselines: Any, steps: int = 3) -> StraightPath:
+    return StraightPath((IMAGE,), baselines, *nodes("gauss_legendre", steps))
 
 
 def random_path(*baselines: Any, draws: int = 8) -> RandomPath:
@@ -138,13 +138,13 @@ def test_constant_baselines_stay_small() -> None:
 
 
 def test_baselines_of_a_layer_need_no_input() -> None:
-    sampler = Path((LAYER,), (0.5, "gaussian", np.ones((7,))), *nodes("trapezoid", 2))
+    sampler = StraightPath((LAYER,), (0.5, "gaussian", np.ones((7,))), *nodes("trapezoid", 2))
     rows, draws = np.zeros(6, np.int64), np.arange(6)
     fed = sampler.batch(INPUTS, ((7,),), rows, draws, SEED).feeds["xg_baseline"]
     drawn = normals("baseline", SEED, rows[:1], np.array([1]), (7,))[0]
     np.testing.assert_array_equal(fed, [[0.5] * 7, [0.5] * 7, drawn, drawn, [1] * 7, [1] * 7])
     with pytest.raises(MethodError, match="baseline='mean' is made from an input"):
-        Path((LAYER,), ("mean",), *nodes("trapezoid", 2)).batch(INPUTS, ((7,),), rows, draws, SEED)
+        StraightPath((LAYER,), ("mean",), *nodes("trapezoid", 2)).batch(INPUTS, ((7,),), rows, draws, SEED)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from xgraph.cli.base import Command, check_writable, print_json, settings_from
-from xgraph.plan import OF
+from xgraph.of import OF
 
 
 @click.command(cls=Command, short_help="Time a method against the model's forward pass.")

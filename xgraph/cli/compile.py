@@ -17,7 +17,7 @@ from xgraph.cli.base import (
     spec_from,
 )
 from xgraph.errors import XGraphError
-from xgraph.plan import OF
+from xgraph.of import OF
 
 
 @click.command("compile", cls=Command, short_help="Compile a model into a bundle, or a method into one ONNX file.")

@@ -10,7 +10,7 @@ import click
 
 from xgraph.cli.base import Command, check_writable, progress_bar
 
-_METHODS = ("gradient", "input_x_gradient", "grad_cam")
+_METHODS = ("gradient", "smooth_grad", "integrated_gradients", "grad_cam", "grad_cam_plus_plus", "layer_cam")
 
 
 @click.command(cls=Command, short_help="Compile a small model and explain eight pictures with it.")

@@ -22,7 +22,7 @@ from xgraph.cli.base import (
     spec_from,
 )
 from xgraph.errors import TargetError
-from xgraph.plan import OF
+from xgraph.of import OF
 
 if TYPE_CHECKING:
     from xgraph.cli.sources import Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xgraph.errors import TargetError, nearest
-from xgraph.plan import Of
+from xgraph.of import Of
 from xgraph.target import Target
 
 _FORMS = "a class number, numbers per row as 3,7,7, a label, top:K, contrast:A,B, pixel:C,Y,X, box:I,C or index:I,J"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -58,6 +60,24 @@ def need_static(value: ir.Value, axes: slice | None = None) -> tuple[int, ...]:
             "export the model with fixed sizes for all axes but the batch"
         )
     return sizes
+
+
+def not_fixed(value: ir.Value, axes: Iterable[int]) -> str | None:
+    """Returns what ``value`` would need for static sizes along ``axes``, or None where it has them.
+
+    In words that follow "needs": ``"a fixed 'sequence' axis"``.
+    """
+    known = dims(value)
+    if known is None:
+        return "a known rank"
+    names = dict.fromkeys(
+        str(axis) if known[axis] is None else f"'{known[axis]}'"
+        for axis in axes
+        if not isinstance(known[axis], int)
+    )
+    if not names:
+        return None
+    return f"a fixed {next(iter(names))} axis" if len(names) == 1 else f"fixed {' and '.join(names)} axes"
 
 
 def same(a: ir.Value, b: ir.Value) -> bool:

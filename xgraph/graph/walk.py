@@ -19,6 +19,8 @@ from xgraph.graph.shapes import dims, is_float, named_dims, rank
 from xgraph.graph.site import Site
 
 Rule: TypeAlias = Callable[..., Sequence["ir.Value | None"]]
+Needs: TypeAlias = Callable[[Site], "str | None"]
+"""What a node lacks for its rule to work, in words that follow "needs"; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,19 @@ class Entry:
     constant: str | None = None
     broadcasts: bool = False
     """The rule answers in the shape of the output; the walker sums to each input's shape."""
+    needs: Needs | None = None
+    """Tells what the rule asks of a node beyond its operator, such as a fixed axis."""
+
+    def lack(self, site: Site) -> str | None:
+        """Returns what the node lacks for the rule to work, such as ``"a fixed 'sequence' axis"``, or None."""
+        return None if self.needs is None else self.needs(site)
+
+    def describe(self, site: Site) -> str:
+        """Returns ``rule``, ``rule, needs WHAT`` or ``constant: REASON``."""
+        if self.rule is None:
+            return f"constant: {self.constant}"
+        lack = self.lack(site)
+        return "rule" if lack is None else f"rule, needs {lack}"
 
 
 Lookup: TypeAlias = Callable[[Site], "Entry | None"]
@@ -54,7 +69,7 @@ def pull(
         One value per entry of ``wrt``, None where it is zero by mathematics.
 
     Raises:
-        UnsupportedOpError: Nodes on the path have no rule; all of them are named.
+        UnsupportedOpError: Nodes on the path have no rule (all of them are named), or one lacks what its rule needs.
         ShapeUnknownError: A rule needs a size that the graph does not tell.
     """
     path = find_path(nodes, lookup, seeds, wrt)
@@ -127,7 +142,7 @@ def _ancestors(nodes: Sequence[ir.Node], seeds: Mapping[ir.Value, object]) -> se
 def _missing_message(missing: Sequence[Site]) -> str:
     by_op: dict[str, list[str]] = {}
     for site in missing:
-        by_op.setdefault(site.op, []).append(site.node.name or site.y[0].name or "?")
+        by_op.setdefault(site.op, []).append(_name(site))
     listing = ", ".join(
         f"{op} ({len(names)} node{'s' if len(names) > 1 else ''}, first '{names[0]}')" for op, names in by_op.items()
     )
@@ -139,7 +154,16 @@ def _missing_message(missing: Sequence[Site]) -> str:
 
 def _apply(b: Emit, entry: Entry, site: Site, incoming: Sequence[ir.Value | None]) -> list[ir.Value | None]:
     assert entry.rule is not None
-    outgoing = list(entry.rule(b, site, *incoming))
+    lack = entry.lack(site)
+    if lack is not None:
+        raise UnsupportedOpError(
+            f"no gradient for {site.op} '{_name(site)}': it needs {lack}; export the model so, explain a layer after "
+            "it (wrt='layer:NAME') or use a method that needs no gradient"
+        )
+    try:
+        outgoing = list(entry.rule(b, site, *incoming))
+    except ShapeUnknownError as error:
+        raise ShapeUnknownError(f"no gradient for {site.op} '{_name(site)}': {error}") from error
     if len(outgoing) != len(site.x):
         raise GraphError(f"the rule of {site.op} gave {len(outgoing)} answers for {len(site.x)} inputs")
     kept: list[ir.Value | None] = []
@@ -151,6 +175,10 @@ def _apply(b: Emit, entry: Entry, site: Site, incoming: Sequence[ir.Value | None
         else:
             kept.append(share)
     return kept
+
+
+def _name(site: Site) -> str:
+    return site.node.name or site.y[0].name or "?"
 
 
 def _total(b: Emit, shares: Sequence[ir.Value]) -> ir.Value | None:
@@ -193,4 +221,4 @@ def _unbroadcast_at_run_time(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
     return total
 
 
-__all__ = ["Entry", "Lookup", "Rule", "find_path", "pull", "unbroadcast"]
+__all__ = ["Entry", "Lookup", "Needs", "Rule", "find_path", "pull", "unbroadcast"]

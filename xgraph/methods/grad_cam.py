@@ -11,7 +11,7 @@ from xgraph.plan import Plan
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Of
+    from xgraph.of import Of
     from xgraph.target import Target
 
 

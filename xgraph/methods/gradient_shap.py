@@ -9,15 +9,15 @@ import numpy as np
 
 from xgraph.errors import MethodError
 from xgraph.methods.registry import register
-from xgraph.methods.wrapped import base_plan
+from xgraph.methods.wrapped import base_plan, channel_axes
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import WeightedSum
-from xgraph.sampling import Path, RandomPath, RandomStart
+from xgraph.sampling import RandomPath, RandomStart, StraightPath
 from xgraph.sampling.baseline import RANDOM, specs_of
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Of
+    from xgraph.of import Of
     from xgraph.target import Target
 
 
@@ -68,11 +68,12 @@ class GradientShap:
         plan = base_plan("gradient", {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe
         at = recipe.wrt
+        channels = channel_axes(model, at)
         specs = specs_of(self.baseline)
-        drawn = RandomPath(self.samples, at, specs, self.noise)
+        drawn = RandomPath(self.samples, at, specs, self.noise, channels)
         # Where all draws begin at one place, one forward pass finds what the target is there.
         several = len(specs) > 1 or (isinstance(specs[0], str) and specs[0] in RANDOM)
-        start = RandomStart(drawn) if several else Path(at, specs, np.zeros(1), np.ones(1))
+        start = RandomStart(drawn) if several else StraightPath(at, specs, np.zeros(1), np.ones(1), channels)
         random = replace(recipe, perturb=("relative_noise", "path"), at=at, difference=True)
         forward = Recipe(output=recipe.output, of=recipe.of, perturb=("path",), at=at)
         return replace(

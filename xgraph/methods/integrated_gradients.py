@@ -9,16 +9,16 @@ import numpy as np
 
 from xgraph.errors import MethodError
 from xgraph.methods.registry import register
-from xgraph.methods.wrapped import base_plan
+from xgraph.methods.wrapped import base_plan, channel_axes
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import WeightedSum
-from xgraph.sampling import Path
+from xgraph.sampling import StraightPath
 from xgraph.sampling.baseline import specs_of
 from xgraph.sampling.quadrature import nodes
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Of
+    from xgraph.of import Of
     from xgraph.sampling.quadrature import Rule
     from xgraph.target import Target
 
@@ -93,16 +93,17 @@ class IntegratedGradients:
                 f"integrated_gradients: '{self.base}' explains {recipe.wrt[0]}, not {at[0]}, which the path is of"
             )
         recipe = replace(recipe, perturb=("path",), at=at, difference=True)
+        channels = channel_axes(model, at)
         specs = specs_of(self.baseline) * self.trials
 
         def stage(rule: Rule, steps: int) -> Stage:
             positions, weights = nodes(rule, steps)
-            return Stage(recipe, Path(at, specs, positions, weights), WeightedSum())
+            return Stage(recipe, StraightPath(at, specs, positions, weights, channels), WeightedSum())
 
         forward = Recipe(output=recipe.output, of=recipe.of, perturb=("path",), at=at)
         # Only shares that come of the gradient add up to f(x) - f(b).
         complete = self.base == "gradient"
-        ends = Stage(forward, Path(at, specs, np.zeros(1), np.ones(1)), WeightedSum()) if complete else None
+        ends = Stage(forward, StraightPath(at, specs, np.zeros(1), np.ones(1), channels), WeightedSum()) if complete else None
         if self.tolerance is None:
             rule: Rule = "interpretdl" if self.variant == "interpretdl" else self.rule
             return replace(plan, stages=(stage(rule, self.steps),), ends=ends)

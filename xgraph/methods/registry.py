@@ -24,7 +24,8 @@ from xgraph.errors import MethodError, nearest
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Of, Plan
+    from xgraph.of import Of
+    from xgraph.plan import Plan
     from xgraph.result import Kind
     from xgraph.target import Target
 

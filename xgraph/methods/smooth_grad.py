@@ -14,7 +14,8 @@ from xgraph.sampling import Noise
 
 if TYPE_CHECKING:
     from xgraph.model import Model
-    from xgraph.plan import Of, Perturbation
+    from xgraph.of import Of
+    from xgraph.plan import Perturbation
     from xgraph.result import Kind
     from xgraph.target import Target
 

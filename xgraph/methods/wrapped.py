@@ -42,6 +42,12 @@ def wrapped_kind(name: str) -> Kind:
     return create(name, {}).kind
 
 
+def channel_axes(model: Model, at: tuple[Wrt, ...]) -> tuple[int, ...]:
+    """Returns the channel axis of each value: 1, but for images whose channels come last."""
+    axes = {port.name: port.channel_axis for port in model.inputs}
+    return tuple((axes.get(wrt.name) or 1) if wrt.kind == "input" else 1 for wrt in at)
+
+
 def places(model: Model, at: str | None) -> tuple[Wrt, ...]:
     """Returns the values that are perturbed; by default the model's float inputs, or its token embeddings."""
     return tuple(place.wrt for place in model.resolve_wrt(at))

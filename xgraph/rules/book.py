@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xgraph.graph.site import Site
-from xgraph.graph.walk import Entry, Rule
+from xgraph.graph.walk import Entry, Needs, Rule
 
 
 @dataclass(slots=True)
@@ -16,17 +16,18 @@ class Book:
     name: str
     entries: dict[str, Entry] = field(default_factory=dict)
 
-    def __call__(self, *ops: str, broadcasts: bool = False) -> Callable[[Rule], Rule]:
+    def __call__(self, *ops: str, broadcasts: bool = False, needs: Needs | None = None) -> Callable[[Rule], Rule]:
         """Registers a rule for ``ops``.
 
         Args:
             ops: operator names; those outside the default domain as ``"domain::Op"``.
             broadcasts: the rule answers in the shape of the output and the walker un-broadcasts.
+            needs: tells what a node lacks for the rule to work, or None; the rule is not asked where it lacks something.
         """
 
         def register(rule: Rule) -> Rule:
             for op in ops:
-                self._add(op, Entry(rule=rule, broadcasts=broadcasts))
+                self._add(op, Entry(rule=rule, broadcasts=broadcasts, needs=needs))
             return rule
 
         return register

@@ -49,6 +49,7 @@ def run(
     shapes: Shapes = (),
     seed: int = 0,
     only: np.ndarray | None = None,
+    first_row: int = 0,
 ) -> dict[str, np.ndarray]:
     """Runs one stage.
 
@@ -63,6 +64,7 @@ def run(
         shapes: of the values that the sampler perturbs, without the batch axis.
         seed: of random draws.
         only: the rows to run, in rising order; default: all. Rows keep their numbers, and hence their draws.
+        first_row: number of row 0 among all rows that share the seed.
 
     Returns:
         What the reducer makes of it, by output name.
@@ -77,7 +79,8 @@ def run(
     state = reducer.start(rows)
     for start in range(0, pairs, size):
         pair = np.arange(start, min(start + size, pairs))
-        batch = sampler.batch(inputs, shapes, chosen[pair // sampler.draws], pair % sampler.draws, seed)
+        rows_of, draws_of = chosen[pair // sampler.draws], pair % sampler.draws
+        batch = sampler.batch(inputs, shapes, rows_of, draws_of, seed, first_row)
         feeds = {**batch.feeds, **{name: array[batch.rows] for name, array in extra.items()}}
         results = session.run({name: _padded(array, size) for name, array in feeds.items()}, outputs)
         done = reducer.update(state, {name: array[: len(pair)] for name, array in results.items()}, batch)

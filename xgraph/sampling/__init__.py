@@ -2,6 +2,6 @@
 
 from xgraph.sampling.noise import Noise
 from xgraph.sampling.once import Once
-from xgraph.sampling.path import Path, RandomPath, RandomStart
+from xgraph.sampling.path import RandomPath, RandomStart, StraightPath
 
-__all__ = ["Noise", "Once", "Path", "RandomPath", "RandomStart"]
+__all__ = ["Noise", "Once", "RandomPath", "RandomStart", "StraightPath"]

@@ -26,6 +26,8 @@ def baseline(
     samples: int,
     seed: int = 0,
     part: int = 0,
+    channel_axis: int = 1,
+    first_row: int = 0,
 ) -> np.ndarray:
     """Returns float32 baselines of ``(pairs, *shape)``, or with axes of size 1 where they are constant.
 
@@ -40,6 +42,8 @@ def baseline(
         samples: how many samples there are in all.
         seed: of random ones.
         part: which of several perturbed values.
+        channel_axis: of the samples, which have colours along it.
+        first_row: number of row 0 among all rows that share the seed.
 
     Raises:
         MethodError: There is no such baseline, it needs an input, or an array does not fit.
@@ -51,7 +55,7 @@ def baseline(
     if spec == "zero":
         return np.zeros((len(rows), *[1] * len(shape)), np.float32)
     if spec == "gaussian":
-        return normals("baseline", seed, rows, draws, shape, part)
+        return normals("baseline", seed, first_row + rows, draws, shape, part)
     if spec not in NAMES:
         raise MethodError(f"baseline={spec!r} is not known; it is a number, an array, or one of {', '.join(NAMES)}")
     if x is None:
@@ -65,12 +69,13 @@ def baseline(
             "use a number or an array"
         )
     if spec == "mean":
-        return np.asarray(chosen.mean(axis=tuple(range(2, chosen.ndim)), keepdims=True))
+        over = tuple(axis for axis in range(1, chosen.ndim) if axis != channel_axis)
+        return np.asarray(chosen.mean(axis=over, keepdims=True))
     if spec == "blur":
-        return _blurred(x.astype(np.float32), rows)
+        return _blurred(x.astype(np.float32), rows, channel_axis)
     axes = tuple(range(1, chosen.ndim))
     low, high = chosen.min(axis=axes, keepdims=True), chosen.max(axis=axes, keepdims=True)
-    return np.asarray(low + (high - low) * uniforms("baseline", seed, rows, draws, shape, part))
+    return np.asarray(low + (high - low) * uniforms("baseline", seed, first_row + rows, draws, shape, part))
 
 
 def specs_of(given: Any) -> tuple[Any, ...]:
@@ -107,13 +112,13 @@ def _given(array: np.ndarray, shape: Sequence[int], rows: np.ndarray, samples: i
     raise misfit(array, shape, samples)
 
 
-def _blurred(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _blurred(x: np.ndarray, rows: np.ndarray, channel_axis: int) -> np.ndarray:
     from skimage.filters import gaussian
 
     if x.ndim != 4:
         raise MethodError(f"baseline='blur' is for images (N, C, H, W), not for samples of shape {list(x.shape[1:])}")
-    sigma = _BLUR * min(x.shape[2:])
+    sigma = _BLUR * min(size for axis, size in enumerate(x.shape) if axis not in (0, channel_axis))
     blurred = np.empty((len(rows), *x.shape[1:]), np.float32)
     for row in np.unique(rows):
-        blurred[rows == row] = gaussian(x[row], sigma=sigma, channel_axis=0, mode="nearest")
+        blurred[rows == row] = gaussian(x[row], sigma=sigma, channel_axis=channel_axis - 1, mode="nearest")
     return blurred

@@ -17,10 +17,16 @@ class Noise:
     draws: int
     level: float
 
-    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+    @property
+    def in_graph(self) -> None:
+        """Noise is drawn outside."""
+
+    def batch(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
+    ) -> Batch:
         """Returns the samples, and one noise array per perturbed value."""
         feeds = {name: array[rows] for name, array in inputs.items()}
         for part, shape in enumerate(shapes):
-            noise = normals("noise", seed, rows, draws, shape, part)
+            noise = normals("noise", seed, first_row + rows, draws, shape, part)
             feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(self.level)
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))

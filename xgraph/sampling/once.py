@@ -15,7 +15,13 @@ class Once:
 
     draws: int = 1
 
-    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+    @property
+    def in_graph(self) -> None:
+        """There is nothing to loop over."""
+
+    def batch(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
+    ) -> Batch:
         """Returns the chosen rows of every input."""
         feeds = {name: array[rows] for name, array in inputs.items()}
         return Batch(rows, draws, feeds, np.ones(len(rows)))

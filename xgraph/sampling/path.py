@@ -15,18 +15,25 @@ from xgraph.sampling.philox import normals, uniforms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Path:
+class StraightPath:
     """Draw d of a row is node ``d mod steps`` of the path from baseline ``d // steps``."""
 
     at: tuple[Wrt, ...]
     baselines: tuple[Any, ...]
     nodes: np.ndarray = field(repr=False)
     weights: np.ndarray = field(repr=False)
+    channels: tuple[int, ...] = ()
+    """The channel axis of each perturbed value; empty: 1 for all."""
 
     @property
     def draws(self) -> int:
         """Nodes of all paths."""
         return len(self.nodes) * len(self.baselines)
+
+    @property
+    def in_graph(self) -> StraightPath:
+        """The path itself: a graph can hold its nodes and, where they are fixed, its baselines."""
+        return self
 
     @property
     def positions(self) -> np.ndarray:
@@ -61,12 +68,14 @@ class Path:
             tables.append(array.astype(np.float32).reshape(1, *(array.shape[-(rank - 1) :] or [1] * (rank - 1))))
         return np.repeat(np.stack(np.broadcast_arrays(*tables)), len(self.nodes), axis=0)
 
-    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+    def batch(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
+    ) -> Batch:
         """Returns the samples, positions on the path, and baselines."""
         steps = len(self.nodes)
         feeds = {name: array[rows] for name, array in inputs.items()}
         feeds[ALPHA] = self.nodes[draws % steps].astype(np.float32)
-        feeds.update(_baselines(self, draws // steps, draws // steps, inputs, shapes, rows, seed))
+        feeds.update(_baselines(self, draws // steps, draws // steps, inputs, shapes, rows, seed, first_row))
         return Batch(rows, draws, feeds, self.weights[draws % steps] / len(self.baselines))
 
 
@@ -78,23 +87,31 @@ class RandomPath:
     at: tuple[Wrt, ...]
     baselines: tuple[Any, ...]
     level: float
+    channels: tuple[int, ...] = ()
+    """The channel axis of each perturbed value; empty: 1 for all."""
 
-    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+    @property
+    def in_graph(self) -> None:
+        """Points are drawn outside."""
+
+    def batch(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
+    ) -> Batch:
         """Returns the samples, noise, positions on the path, and baselines."""
         feeds = {name: array[rows] for name, array in inputs.items()}
         for part, shape in enumerate(shapes):
-            noise = normals("noise", seed, rows, draws, shape, part)
+            noise = normals("noise", seed, first_row + rows, draws, shape, part)
             feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(self.level)
-        feeds[ALPHA] = uniforms("alpha", seed, rows, draws)
-        feeds.update(self.drawn_baselines(inputs, shapes, rows, draws, seed))
+        feeds[ALPHA] = uniforms("alpha", seed, first_row + rows, draws)
+        feeds.update(self.drawn_baselines(inputs, shapes, rows, draws, seed, first_row))
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
 
     def drawn_baselines(
-        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
     ) -> dict[str, np.ndarray]:
         """Returns the baselines of the pairs: one of ``baselines`` is drawn for each, and so are random ones."""
-        which = (uniforms("choice", seed, rows, draws) * len(self.baselines)).astype(np.int64)
-        return _baselines(self, which, draws, inputs, shapes, rows, seed)
+        which = (uniforms("choice", seed, first_row + rows, draws) * len(self.baselines)).astype(np.int64)
+        return _baselines(self, which, draws, inputs, shapes, rows, seed, first_row)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,31 +125,50 @@ class RandomStart:
         """Those of the path."""
         return self.path.draws
 
-    def batch(self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int) -> Batch:
+    @property
+    def in_graph(self) -> None:
+        """Points are drawn outside."""
+
+    def batch(
+        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
+    ) -> Batch:
         """Returns the samples, positions of 0, and the path's baselines."""
         feeds = {name: array[rows] for name, array in inputs.items()}
         feeds[ALPHA] = np.zeros(len(rows), np.float32)
-        feeds.update(self.path.drawn_baselines(inputs, shapes, rows, draws, seed))
+        feeds.update(self.path.drawn_baselines(inputs, shapes, rows, draws, seed, first_row))
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
 
 
 def _baselines(
-    path: Path | RandomPath,
+    path: StraightPath | RandomPath,
     which: np.ndarray,
     draws: np.ndarray,
     inputs: Feeds,
     shapes: Shapes,
     rows: np.ndarray,
     seed: int,
+    first_row: int,
 ) -> dict[str, np.ndarray]:
     """Returns one baseline array per perturbed value; pair i begins at baseline ``which[i]``, drawn as ``draws[i]``."""
     samples = len(next(iter(inputs.values())))
     feeds = {}
     for part, (wrt, shape) in enumerate(zip(path.at, shapes, strict=True)):
         x = inputs[wrt.name] if wrt.kind == "input" else None
+        axis = path.channels[part] if path.channels else 1
         groups = [np.flatnonzero(which == number) for number in range(len(path.baselines))]
         made = [
-            baseline(spec, x, shape, rows[group], draws[group], samples=samples, seed=seed, part=part)
+            baseline(
+                spec,
+                x,
+                shape,
+                rows[group],
+                draws[group],
+                samples=samples,
+                seed=seed,
+                part=part,
+                channel_axis=axis,
+                first_row=first_row,
+            )
             for spec, group in zip(path.baselines, groups, strict=True)
         ]
         chosen = np.empty((len(rows), *np.broadcast_shapes(*(array.shape[1:] for array in made))), np.float32)

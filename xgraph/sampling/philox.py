@@ -16,14 +16,24 @@ _PURPOSES = {"noise": 1, "alpha": 2, "baseline": 3, "choice": 4}
 """Streams of one pair that must not repeat each other."""
 
 
+def checked_seed(seed: int) -> int:
+    """Returns the seed as a plain number.
+
+    Raises:
+        InputError: It is no whole number that the generator takes.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**128:
+        raise InputError(f"seed={seed!r} should be a whole number from 0 to 2**128 - 1")
+    return int(seed)
+
+
 def generator(purpose: str, seed: int, row: int, draw: int, part: int = 0) -> np.random.Generator:
     """Returns the generator of one pair; ``part`` tells several values of one pair apart.
 
     Raises:
         InputError: The seed is no whole number that the generator takes.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**128:
-        raise InputError(f"seed={seed!r} should be a whole number from 0 to 2**128 - 1")
+    seed = checked_seed(seed)
     counter = [0, _PURPOSES[purpose] << 32 | part, int(draw), int(row)]
     return np.random.Generator(np.random.Philox(key=seed, counter=counter))
 

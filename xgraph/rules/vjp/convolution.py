@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import conv_input_grad
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import need_static, rank
+from xgraph.graph.shapes import need_static, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import like, refuse, refuse_wanted
@@ -20,7 +20,13 @@ def conv(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [dx, None, _bias(b, s, g)][: len(s.x)]
 
 
-@vjp("ConvTranspose")
+def _open_padding(s: Site) -> str | None:
+    """Padding that an ``output_shape`` stands for follows from the size of the input."""
+    x = s.input(0)
+    return None if s.attr("output_shape") is None else not_fixed(x, range(2, rank(x)))
+
+
+@vjp("ConvTranspose", needs=_open_padding)
 def conv_transpose(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = correlation of g with W, which is laid out as for a Conv from M to C channels."""
     refuse_wanted(s, "weight", 1)

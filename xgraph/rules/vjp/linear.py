@@ -55,12 +55,16 @@ def gemm(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return answers
 
 
-@vjp("Einsum", broadcasts=True)
+def _diagonal(s: Site) -> str | None:
+    terms, out = _equation(s)
+    twice = any(len(set(term)) < len(term) for term in [*terms, out])
+    return "no index twice in one operand (a diagonal)" if twice else None
+
+
+@vjp("Einsum", broadcasts=True, needs=_diagonal)
 def einsum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """The gradient of one operand is the Einsum of g with the others, to the indices of that operand."""
     terms, out = _equation(s)
-    if any(len(set(term)) < len(term) for term in [*terms, out]):
-        raise refuse(s, "its equation has an index twice in one operand (a diagonal)")
     answers: list[Value | None] = []
     for i, term in enumerate(terms):
         if not s.wants[i]:

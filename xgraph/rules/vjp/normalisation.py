@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xgraph.errors import ShapeUnknownError
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import dims, rank
+from xgraph.graph.shapes import need_static, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import (
@@ -22,11 +21,13 @@ from xgraph.rules.vjp.shaping import (
 )
 
 
-@vjp("BatchNormalization")
+def _in_training(s: Site) -> str | None:
+    return "inference mode (it is in training mode)" if s.attr("training_mode", 0) else None
+
+
+@vjp("BatchNormalization", needs=_in_training)
 def batch_normalization(b: Emit, s: Site, g: Value, *_: Value | None) -> Sequence[Value | None]:
     """``dx`` = g scale / √(var + ε): in inference it is an affine map per channel."""
-    if s.attr("training_mode", 0):
-        raise refuse(s, "it is in training mode; export the model for inference")
     refuse_wanted(s, "statistics or parameters", 1, 2, 3, 4)
     x, scale, variance = s.input(0), s.const(1), s.const(4)
     epsilon = s.attr("epsilon", 1e-5)
@@ -80,7 +81,7 @@ def layer_normalization(b: Emit, s: Site, g: Value | None, *rest: Value | None) 
     return [dx, None, None][: len(s.x)]
 
 
-@vjp("LRN")
+@vjp("LRN", needs=lambda s: not_fixed(s.input(0), [1]))
 def lrn(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """With D = bias + α / n Σ x² over n channels: dx = g D^-β - 2 α β / n x Σ (g y / D)."""
     x, y = s.input(0), s.y[0]
@@ -138,9 +139,7 @@ def _per_channel(b: Emit, vector: Value, x: Value) -> Value:
 
 def _channel_mean(b: Emit, x: Value, size: int, before: int, after: int) -> Value:
     """Emits ``1 / size`` times the sum over the channels ``c - before .. c + after``, as a pool."""
-    channels = (dims(x) or ())[1]
-    if not isinstance(channels, int):
-        raise ShapeUnknownError(f"the number of channels of '{x.name}' is not static, and LRN needs it")
+    (channels,) = need_static(x, slice(1, 2))
     flat = b.Reshape(x, [0, 1, channels, -1])
     pooled = b.AveragePool(flat, kernel_shape=[size, 1], pads=[before, 0, after, 0], count_include_pad=1)
     return reshape_like(b, pooled, x)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import average_pool_grad, max_pool_grad
 from xgraph.graph.emit import ADJOINT_DOMAIN, Emit, Value
-from xgraph.graph.shapes import rank
+from xgraph.graph.shapes import not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.reduction import count_along, power_factor, to_first
-from xgraph.rules.vjp.shaping import expand_like, refuse
+from xgraph.rules.vjp.shaping import expand_like
 
 
 @vjp("MaxPool")
@@ -19,7 +19,15 @@ def max_pool(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Va
     return [None if g is None else max_pool_grad(b, s, g)]
 
 
-@vjp("AveragePool")
+def _open_windows(s: Site) -> str | None:
+    """Windows that reach beyond the input by what its size decides have no known number of entries."""
+    x = s.input(0)
+    strided = any(stride != 1 for stride in s.ints("strides", []))
+    decided = s.attr("ceil_mode", 0) or (s.attr("auto_pad", "NOTSET").startswith("SAME") and strided)
+    return not_fixed(x, range(2, rank(x))) if decided else None
+
+
+@vjp("AveragePool", needs=_open_windows)
 def average_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """Each window shares out g equally over what it averaged."""
     return [average_pool_grad(b, s, g)]
@@ -48,11 +56,9 @@ def global_lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [b.Mul(_per_norm(b, g, s.y[0], p), power_factor(b, x, p))]
 
 
-@vjp("LpPool")
+@vjp("LpPool", needs=lambda s: "ceil_mode=0" if s.attr("ceil_mode", 0) else None)
 def lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = (Σ over the windows of x of g y^(1 - p)) |x|^(p - 1) sign x."""
-    if s.attr("ceil_mode", 0):
-        raise refuse(s, "ceil_mode is not supported")
     x, p = s.input(0), s.attr("p", 2)
     kernel = s.ints("kernel_shape", [])
     taps = 1

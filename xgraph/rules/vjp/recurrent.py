@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import need_static
+from xgraph.graph.shapes import need_static, not_fixed
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import like, refuse, refuse_wanted, zeros_like
+from xgraph.rules.vjp.shaping import like, refuse_wanted, zeros_like
 
 _ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
@@ -56,7 +56,26 @@ _Answer = tuple[Value, Value, "Value | None"]
 _Back = Callable[[_Direction, _Arriving], _Answer]
 
 
-@vjp("RNN")
+def _lack(s: Site) -> str | None:
+    """Returns what a node lacks to be unrolled."""
+    if s.has(7):
+        return "no peepholes"
+    if s.attr("input_forget", 0):
+        return "input and forget gates that are not coupled"
+    if s.has(4):
+        return "sequences of one length (no sequence_lens)"
+    if s.attr("layout", 0):
+        return "layout=0"
+    if s.attr("clip") is not None:
+        return "no clip"
+    defaults = _ACTIVATIONS[s.op]
+    given = s.attr("activations", [])
+    if given and given != defaults * (len(given) // len(defaults)):
+        return f"the activations {defaults} instead of {given}"
+    return not_fixed(s.input(0), [0])
+
+
+@vjp("RNN", needs=_lack)
 def rnn(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """With h' = tanh(a): da = g (1 - h'²), dh = da R."""
 
@@ -74,7 +93,7 @@ def rnn(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     return _layer(b, s, g, back)
 
 
-@vjp("GRU")
+@vjp("GRU", needs=_lack)
 def gru(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """With h' = (1 - z) n + z h: dz = g (h - n), dn = g (1 - z), dh = g z and what z, r and n pass on."""
     after = s.attr("linear_before_reset", 0)
@@ -117,13 +136,9 @@ def gru(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     return _layer(b, s, g, back)
 
 
-@vjp("LSTM")
+@vjp("LSTM", needs=_lack)
 def lstm(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """With c' = f c + i n, h' = o tanh c': dc' = g o (1 - tanh² c') and what the next step passes on."""
-    if s.has(7):
-        raise refuse(s, "it has peepholes")
-    if s.attr("input_forget", 0):
-        raise refuse(s, "its input and forget gates are coupled")
     hidden = s.attr("hidden_size")
 
     def back(d: _Direction, arriving: _Arriving) -> _Answer:
@@ -160,7 +175,7 @@ def lstm(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
 
 def _layer(b: Emit, s: Site, g: Sequence[Value | None], back: _Back) -> list[Value | None]:
     """Takes the directions apart, runs ``back`` on each, and adds up what they say about x."""
-    _check(s)
+    refuse_wanted(s, "weight", 1, 2, 3)
     x = s.input(0)
     (steps,) = need_static(x, slice(0, 1))
     names = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
@@ -178,18 +193,6 @@ def _layer(b: Emit, s: Site, g: Sequence[Value | None], back: _Back) -> list[Val
         if s.has(i) and s.wants[i]:
             answers[i] = b.Concat(*parts, axis=0) if len(parts) > 1 else parts[0]
     return answers
-
-
-def _check(s: Site) -> None:
-    refuse_wanted(s, "weight", 1, 2, 3)
-    if s.has(4):
-        raise refuse(s, "its sequences differ in length (sequence_lens)")
-    if s.attr("layout", 0) or s.attr("clip") is not None:
-        raise refuse(s, "layout=1 and clip are not supported")
-    defaults = _ACTIVATIONS[s.op]
-    given = s.attr("activations", [])
-    if given and given != defaults * (len(given) // len(defaults)):
-        raise refuse(s, f"its activations are {given}, and only {defaults} are supported")
 
 
 def _direction(b: Emit, s: Site, index: int, steps: int, reverse: bool) -> _Direction:
