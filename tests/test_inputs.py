@@ -12,6 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
+import xgraph
 from xgraph import Preprocess
 from xgraph.errors import InputError
 from xgraph.inputs import prepare
@@ -156,3 +157,41 @@ def test_pictures_of_any_size_go_through_the_spec(tmp_path: Path, save_onnx: Cal
     pixels = rng.integers(0, 256, (2, 16, 16, 3), np.uint8)
     expected = (pixels.transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
     np.testing.assert_allclose(prepare(model, pixels)["image"], expected, atol=1e-5)
+
+
+def mixed(*, second: list[Any], output: list[Any], shape: list[int] | None = None) -> onnx.ModelProto:
+    """Two float inputs, of which the second is ``second``; the product is reshaped to ``shape``."""
+    d = builders.Draft(0)
+    scaled = d("Mul", d("MatMul", "x", d.weight("w", 4, 3), out="a"), "s", out="scaled")
+    target = d.constant("target", np.array(shape or [0, 3], np.int64))
+    d("Reshape", scaled, target, out="y")
+    return d.model({"x": ["batch", 4], "s": second}, {"y": output})
+
+
+def test_a_fixed_input_beside_a_dynamic_one_is_freed_or_runs_one_by_one(save_onnx: Callable[..., Path]) -> None:
+    path = save_onnx(mixed(second=[1, 1], output=["batch", 3]))
+    x = {"x": np.ones((2, 4), np.float32), "s": np.array([[1.0], [2.0]], np.float32)}
+    freed, fixed = xgraph.load(path), xgraph.load(path, verify=False)
+    assert (freed.batch, fixed.batch) == (None, 1)
+    explained = [xgraph.explain(model, x, "input_x_gradient", target=1).values["x"] for model in (freed, fixed)]
+    np.testing.assert_allclose(*explained, rtol=1e-6)
+    with pytest.raises(InputError, match=r"'x' has 2, 's' has 1; the model takes one row of 's' with each sample"):
+        prepare(fixed, {**x, "s": x["s"][:1]})
+
+
+def test_one_row_comes_out_whatever_goes_in(save_onnx: Callable[..., Path]) -> None:
+    assert xgraph.load(save_onnx(mixed(second=["batch", 1], output=[1, 3], shape=[1, 3])), verify=False).batch == 1
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (mixed(second=["batch", 1], output=[2, 3], shape=[2, 3]), "first axis of output 'y' has size 2 and .* batch"),
+        (mixed(second=[2, 1], output=["batch", 3]), "input 's' has a first axis of fixed size 2 and 'x' has batch"),
+    ],
+    ids=["output", "input"],
+)
+def test_first_axes_that_count_no_samples(save_onnx: Callable[..., Path], proto: onnx.ModelProto, message: str) -> None:
+    model = xgraph.load(save_onnx(proto), verify=False)
+    with pytest.raises(InputError, match=message):
+        prepare(model, {"x": np.ones((2, 4), np.float32), "s": np.ones((2, 1), np.float32)})

@@ -252,7 +252,7 @@ def test_grad_cam_by_its_formula(tiny_model: Model, images: np.ndarray) -> None:
         ("grad_cam", {"layer": "logits"}, MethodError, r"shape \['batch', 5\], without spatial axes; choose a layer"),
         ("gradient", {"reduce": "mean"}, MethodError, "reduce='mean' should be one of 'sum' or None"),
         ("gradient", {"wrt": "stem.relu"}, LayerError, "write 'input:NAME', 'layer:NAME'"),
-        ("gradient", {"wrt": "input:img"}, LayerError, "no input 'img'.*it has image"),
+        ("gradient", {"wrt": "input:img"}, LayerError, "no input 'img'; did you mean 'image'"),
         ("gradient", {"wrt": "embedding:image"}, LayerError, "no embedding was found"),
         ("gradient", {"wrt": "attention:0"}, LayerError, "no attention map '0': the model has 0"),
     ],
@@ -288,6 +288,55 @@ def test_progress_and_threads(tiny_model: Model, images: np.ndarray) -> None:
     )
     assert calls == [(3, 7), (6, 7), (7, 7)]
     np.testing.assert_allclose(found.values["image"], xgraph.explain(tiny_model, images).values["image"], **TIGHT)
+
+
+DRAWING: dict[str, dict[str, Any]] = {
+    "smooth_grad": {"samples": 3},
+    "gradient_shap": {"samples": 3, "baseline": ("uniform", "gaussian"), "noise": 0.1},
+    "integrated_gradients": {"steps": 3, "baseline": "gaussian", "trials": 2},
+}
+
+
+@pytest.mark.parametrize("method", DRAWING)
+def test_draws_go_by_the_number_of_a_row(tiny_model: Model, images: np.ndarray, method: str) -> None:
+    """A row is the same explained alone, as number k, or among others."""
+    program = xgraph.compile(tiny_model, method, **DRAWING[method])
+    settings, target = program.settings(), program.target
+    together = program(images, seed=3)
+    for first, last in ((0, 2), (2, 3), (3, 7)):
+        (found,) = program.explain([target], {"image": images[first:last]}, settings, 3, first)
+        np.testing.assert_allclose(found.values["image"], together.values["image"][first:last], **TIGHT)
+        for name, check in found.checks.items():
+            np.testing.assert_allclose(check, together.checks[name][first:last], rtol=1e-4, atol=1e-5)
+    (as_first,) = program.explain([target], {"image": images[2:3]}, settings, 3)
+    assert np.abs(as_first.values["image"] - together.values["image"][2:3]).max() > 1e-4
+
+
+def test_samples_under_a_tolerance_are_the_most_that_a_row_took(tiny_model: Model, images: np.ndarray) -> None:
+    found = xgraph.explain(tiny_model, images, "integrated_gradients", steps=2, tolerance=1e-4, max_steps=64)
+    assert found.details["steps"].max() > 2
+    assert found.provenance.samples == found.details["steps"].max()
+
+
+@pytest.mark.parametrize("method", ["gradient", "smooth_grad"])
+@pytest.mark.parametrize("seed", [-1, 2**128, 1.5, "a", True, None])
+def test_seeds_refused(tiny_model: Model, images: np.ndarray, method: str, seed: Any) -> None:
+    with pytest.raises(InputError, match=r"seed=.* should be a whole number from 0"):
+        xgraph.explain(tiny_model, images, method, seed=seed)
+    with pytest.raises(InputError, match="seed="):
+        xgraph.explain_each(tiny_model, images, method, [0, 1], seed=seed)
+
+
+def test_a_numpy_seed_can_be_saved(tiny_model: Model, images: np.ndarray, tmp_path: Path) -> None:
+    found = xgraph.explain(tiny_model, images[:1], "smooth_grad", samples=2, seed=np.int64(3))
+    assert xgraph.Attribution.load(found.save(tmp_path / "a.npz")).provenance.seed == 3
+
+
+def test_the_probability_of_the_class(tiny_model: Model, images: np.ndarray) -> None:
+    probability = xgraph.explain(tiny_model, images, of="probability")
+    for method, of in (("gradient", "logit"), ("gradient", "loss"), ("smooth_grad", "logit")):
+        found = xgraph.explain(tiny_model, images, method, of=of)  # type: ignore[arg-type]
+        np.testing.assert_allclose(found.details["probability"], probability.scores, rtol=1e-4)
 
 
 def test_provenance(tiny_model: Model, images: np.ndarray) -> None:

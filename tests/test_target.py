@@ -261,3 +261,17 @@ def test_a_dynamic_class_axis_is_checked_too(load_proto: Any, target: Any) -> No
     x = {"a": np.ones((2, 4), np.float32), "b": np.ones((2, 4), np.float32)}
     with pytest.raises(TargetError, match="does not exist"):
         xgraph.explain(model, x, target=target)
+
+
+def test_regions_are_compared_and_hashed_by_their_masks() -> None:
+    mask = np.eye(3)
+    one, same = Target.region(1, mask), Target.region(1, mask.astype(bool))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != Target.region(1, np.ones((3, 3)))
+    assert one != Target.region(1, mask, of="probability")
+    assert one != Target.region(1, np.eye(3)[:, :2])
+    assert len({one, same, Target.index(1), Target.index(1), Target.index((1,)), Target.top()}) == 4
+    assert Target.index(1) != 1
+    mask[:] = 0
+    assert one == same

@@ -12,6 +12,7 @@ from xgraph.graph.artifact import Artifact, finish
 from xgraph.graph.emit import Emit
 from xgraph.graph.loop import sum_over_steps
 from xgraph.graph.lower import lower
+from xgraph.graph.patterns import Head, linear_that_returns
 from xgraph.graph.perturb import Names, Perturbed, perturb
 from xgraph.graph.shapes import dims, dtype_of, named_dims, same
 from xgraph.graph.site import Site
@@ -173,23 +174,65 @@ def _reduced(b: Emit, recipe: Recipe, value: Value) -> Value:
 
 
 def explained_value(b: Emit, model: Model, output: str, of: Of) -> Explained:
-    """Emits what is missing to have the logit, probability or loss of a model output, and returns it."""
+    """Emits what is missing to have the logit, probability or loss of a model output, and returns it.
+
+    Raises:
+        TargetError: The output has no probability.
+    """
     head = model.heads[output]
     values = values_by_name(b.model)
-    logits = _class_rows(b, values[_name(head.logits)])
+    logits = values[_name(head.logits)]
+    if head.perm is not None:
+        logits = b.Transpose(logits, perm=list(head.perm))
+    logits = _class_rows(b, logits)
     if of == "logit":
         return Explained(logits, logits)
-    # Classes are the last axis of (N, C) and (N, T, C), and axis 1 of maps (N, C, H, W).
-    axis = 1 if len(dims(logits) or ()) > 3 else -1
+    if head.kind == "none":
+        _check_logits(head, dims(logits) or (), of)
     if of == "loss":
         if head.kind == "sigmoid":
             # -log sigmoid(z), in the form that does not underflow.
             return Explained(b.Softplus(b.Neg(logits)), logits)
-        return Explained(b.Neg(b.LogSoftmax(logits, axis=axis)), logits)
+        return Explained(b.Neg(b.LogSoftmax(logits, axis=_class_axis(head, logits))), logits)
     if head.probability is not None:
         probability = _class_rows(b, values[_name(head.probability)])
         return Explained(b.Exp(probability) if head.kind == "log_softmax" else probability, logits)
-    return Explained(b.Softmax(logits, axis=axis), logits)
+    return Explained(b.Softmax(logits, axis=_class_axis(head, logits)), logits)
+
+
+def _class_axis(head: Head, logits: Value) -> int:
+    """Returns the axis of the classes: in (rows, classes), what a head normalises, a linear layer's, or that of maps."""
+    rank = len(dims(logits) or ())
+    if rank == 2 or (head.axis is None and rank > 3):
+        return 1
+    return head.axis if head.axis is not None else rank - 1
+
+
+def _check_logits(head: Head, shape: Sequence[int | str | None], of: Of) -> None:
+    """Refuses what is not defined, or would be a guess, for an output that is taken for logits.
+
+    Raises:
+        TargetError: The output is computed from probabilities, is one number per row, or has no known class axis.
+    """
+    name = head.output.name
+    if head.miss is not None:
+        node = head.miss.node
+        raise TargetError(
+            f"the output '{name}' comes from {node.op_type} '{node.name}', but no {of} can be told: "
+            f"{head.miss.reason}; explain of='logit', which here is the output itself, or a layer"
+        )
+    # What a linear layer returns has its classes on the last axis; of other sequences the axis would be a guess.
+    if len(shape) == 3 and linear_that_returns(head.logits) is None:
+        raise TargetError(
+            f"the output '{name}' of shape {list(shape)} has no Softmax, so its class axis is not known and its {of} "
+            "is not defined; explain of='logit', which here is the output itself"
+        )
+    if shape[1] == 1:
+        each = "row" if len(shape) == 2 else "position"
+        raise TargetError(
+            f"the output '{name}' is one number per {each}: a regression value or a single logit; probability and loss "
+            "are not defined for it; explain the logit"
+        )
 
 
 def shape_of(model: Model, name: str) -> tuple[int | str | None, ...]:
@@ -198,12 +241,23 @@ def shape_of(model: Model, name: str) -> tuple[int | str | None, ...]:
 
 
 def explained_shape(model: Model, output: str | None) -> tuple[int | str | None, ...]:
-    """Returns the shape of what a target picks from: (rows, classes), or the shape of the output."""
+    """Returns the shape of what a target picks from: (rows, classes), or the shape of the output.
+
+    Raises:
+        TargetError: The output has not one row per sample.
+    """
     head = model.heads[model.output(output).name]
-    shape = dims(values_by_name(model.graph)[_name(head.logits)])
+    shape = head.shape
     if not shape:
         what = "has an unknown shape" if shape is None else "is one number for the whole batch"
         raise TargetError(f"the output '{head.output.name}' {what}, so no target can be chosen in it for each row")
+    batches = [port.shape[0] for port in model.inputs if port.shape]
+    if shape[0] not in batches:
+        raise TargetError(
+            f"the output '{head.output.name}' of shape {list(shape)} has not one row per sample: its first axis is not "
+            f"that of the inputs ({', '.join(str(size) for size in dict.fromkeys(batches))}); keep the batch axis when "
+            "exporting the model"
+        )
     if len(shape) == 1:
         return (shape[0], 1)
     return shape[:2] if all(dim == 1 for dim in shape[2:]) else shape
@@ -252,15 +306,12 @@ def _cast(b: Emit, value: Value, like: Value | None) -> Value:
 
 
 def coverage_of(model: Model, books: Sequence[str] = tuple(BOOKS)) -> list[tuple[str, str, dict[str, str]]]:
-    """Returns each node's name, its operator, and each book: ``rule``, ``constant: REASON`` or ``missing``."""
+    """Returns each node's name, its operator, and what each book says: ``Entry.describe``, or ``missing``."""
     rows = []
     for node in model.graph.graph:
         said = {}
         for book in books:
             entry = BOOKS[book](Site(node))
-            if entry is None:
-                said[book] = "missing"
-            else:
-                said[book] = "rule" if entry.rule else f"constant: {entry.constant}"
+            said[book] = "missing" if entry is None else entry.describe(Site(node))
         rows.append((node.name or "", Site(node).op, said))
     return rows

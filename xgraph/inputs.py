@@ -33,6 +33,7 @@ def prepare(model: Model, x: Any) -> dict[str, np.ndarray]:
         raise InputError(
             f"input '{scalars[0]}' is a single number without an axis of samples; export the model without it"
         )
+    _check_sample_axes(model)
     missing = [port.name for port in model.inputs if port.name not in given]
     if missing:
         raise InputError(f"the input '{missing[0]}' is missing; the model takes {_listed(model)}")
@@ -40,11 +41,34 @@ def prepare(model: Model, x: Any) -> dict[str, np.ndarray]:
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) != 1:
         found = ", ".join(f"'{name}' has {count}" for name, count in rows.items())
-        raise InputError(f"the inputs differ in their number of samples (first axis): {found}")
+        fixed = next((port.name for port in model.inputs if port.shape[0] == 1), None)
+        hint = f"; the model takes one row of '{fixed}' with each sample" if fixed else ""
+        raise InputError(f"the inputs differ in their number of samples (first axis): {found}{hint}")
     if next(iter(rows.values())) == 0:
         raise InputError("the input has no samples: its first axis has size 0")
     _check_named_sizes(model, arrays)
     return arrays
+
+
+def _check_sample_axes(model: Model) -> None:
+    """The first axis of every input, and of at least one output, counts samples."""
+    sizes = {port.name: port.shape[0] for port in model.inputs}
+    for name, size in sizes.items():
+        if isinstance(size, int) and size > 1 and len(set(sizes.values())) > 1:
+            other = next(n for n, s in sizes.items() if s != size)
+            raise InputError(
+                f"input '{name}' has a first axis of fixed size {size} and '{other}' has {sizes[other]}, but the first "
+                f"axis of every input counts samples; export '{name}' as a constant or with a dynamic first axis"
+            )
+    named = {size for port in model.inputs for size in port.shape if isinstance(size, str)}
+    firsts = {port.name: port.shape[0] for port in model.outputs if port.shape}
+    wrong = [n for n, s in firsts.items() if s != model.batch and s != "batch" and (isinstance(s, int) or s in named)]
+    if firsts and len(wrong) == len(model.outputs):
+        first = next(iter(sizes))
+        raise InputError(
+            f"the first axis of output '{wrong[0]}' has size {firsts[wrong[0]]} and that of input '{first}' has "
+            f"{sizes[first]}, but both should count samples; export the model with the samples on axis 0"
+        )
 
 
 def _only_input(model: Model) -> Port:

@@ -23,8 +23,9 @@ from xgraph.graph.evaluator import detach_weights
 from xgraph.graph.io import opset, read
 from xgraph.graph.layers import SCOPE, layers
 from xgraph.graph.normalise import normalise
+from xgraph.graph.normalise.batch import free_batch
 from xgraph.graph.patterns import find_embeddings, find_heads
-from xgraph.graph.ports import ports
+from xgraph.graph.ports import Port, ports
 from xgraph.graph.types import Graph
 from xgraph.model import Compiled, Model
 from xgraph.preprocess import Preprocess
@@ -49,6 +50,8 @@ def load_model(
         raw = read(exported.path)
         _stamp_scopes(raw, exported.scopes)
         graph = normalise(raw, evaluator=evaluate if verify and opset(raw) < 18 else None)
+        if verify:
+            graph = free_batch(graph, evaluate) or graph
         if verify and exported.check is not None:
             _compare(graph, exported.check, files[0])
         spec, problem = (preprocess, "") if preprocess else _spec_beside(files)
@@ -82,7 +85,6 @@ def describe(
     }
     words = {name for name, found in embeddings.items() if found.kind == "word"}
     inputs, outputs = ports(graph, words, order)
-    fixed = inputs[0].shape[0] if inputs[0].shape else None
     found = layers(graph)
     return Model(
         graph=graph,
@@ -96,12 +98,24 @@ def describe(
         heads={head.output.name or "": head for head in find_heads(graph)},
         embeddings={name: found.output.name or "" for name, found in embeddings.items()},
         opset=opset(graph),
-        batch=fixed if isinstance(fixed, int) else None,
+        batch=_fixed_batch(inputs, outputs),
         preprocess=preprocess,
         preprocess_problem=preprocess_problem,
         compiled=compiled,
         versions=dict(versions or {}),
     )
+
+
+def _fixed_batch(inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> int | None:
+    """The number of samples that the model takes at once. One input that is not dynamic decides it for all.
+
+    Where every output has one row whatever comes in, samples run one at a time. More rows than one prove nothing.
+    """
+    fixed = [size for port in inputs for size in port.shape[:1] if isinstance(size, int)]
+    if fixed:
+        return fixed[0]
+    one = all(port.shape[:1] == (1,) and not any("batch" in str(size) for size in port.shape) for port in outputs)
+    return 1 if one else None
 
 
 def _spec_beside(files: tuple[Path, ...]) -> tuple[Preprocess | None, str]:

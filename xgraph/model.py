@@ -10,6 +10,7 @@ from xgraph.errors import InputError, LayerError, TargetError, nearest
 from xgraph.graph.layers import Layer, resolve, target_layer
 from xgraph.graph.patterns import Head, find_pooled_maps
 from xgraph.graph.ports import Port
+from xgraph.graph.reach import carriers, first_float
 from xgraph.graph.types import Graph
 from xgraph.plan import Wrt
 from xgraph.preprocess import Preprocess
@@ -88,23 +89,42 @@ class Model:
         names = [port.name for port in self.outputs]
         raise TargetError(f"the model has no output '{name}'{nearest(name, names) or _listed(names)}")
 
-    def resolve_wrt(self, wrt: str | None) -> list[Place]:
-        """Returns what ``wrt`` names; by default the float inputs, or the embeddings of the token inputs.
+    def resolve_wrt(self, wrt: str | None, output: str | None = None) -> list[Place]:
+        """Returns what ``wrt`` names; where it is None, what the default is.
+
+        The default is the first of these that is not empty: the image inputs; the embeddings of the token inputs; the
+        float inputs that are not masks. Inputs from which no path of floats leads to the explained output are left
+        out of each. Everything else (sizes, scales, masks) is explained where ``wrt`` names it.
+
+        Args:
+            wrt: ``"input:NAME"``, ``"layer:NAME"``, ``"embedding:INPUT"``, ``"attention:K"`` or None.
+            output: the explained output; None: the first one.
 
         Raises:
-            LayerError: It does not exist, or cannot carry a gradient.
+            LayerError: It does not exist, or cannot carry a gradient; or there is no default.
         """
         if wrt is not None:
             return [self._place(Wrt.parse(wrt))]
-        floats = [port for port in self.inputs if port.is_float and port.role != "mask"]
-        if floats:
-            return [self._place(Wrt("input", port.name)) for port in floats]
-        tokens = [port.name for port in self.inputs if port.role == "tokens"]
-        if tokens:
-            return [self._place(Wrt("embedding", name)) for name in tokens]
-        raise LayerError(
-            "the model has no float input and no token embedding was found; name a layer with wrt='layer:NAME'"
-        )
+        groups = [
+            [Wrt("input", port.name) for port in self.inputs if port.is_float and port.role == "image"],
+            [Wrt("embedding", port.name) for port in self.inputs if port.role == "tokens"],
+            [Wrt("input", port.name) for port in self.inputs if port.is_float and port.role not in ("image", "mask")],
+        ]
+        offered = [one for group in groups for one in group]
+        if not offered:
+            raise LayerError(
+                "the model has no float input (but for masks) and no token embedding was found; "
+                f"name a layer with {self._first_layer()}"
+            )
+        if len(offered) == 1:
+            return [self._place(offered[0])]
+        reached = carriers(self.graph, self.output(output).name)
+        for group in groups:
+            found = [self._place(one) for one in group if self.value_of(one) in reached]
+            if found:
+                return found
+        listed = ", ".join(map(str, offered))
+        raise LayerError(f"no input influences the output '{self.output(output).name}' ({listed}): every gradient is 0")
 
     def resolve_layer(self, name: str | None) -> Place:
         """Returns the layer ``name``; by default the last one with spatial axes.
@@ -135,7 +155,10 @@ class Model:
         Raises:
             LayerError: It does not exist, or cannot carry a gradient.
         """
+        names = [port.name for port in self.inputs]
         if wrt.kind == "layer":
+            if wrt.name in names and all(layer.name != wrt.name for layer in self.layers):
+                raise LayerError(f"'{wrt.name}' is an input, not a layer; {self._instead_of_layer(wrt.name)}")
             return resolve(self.graph, self.layers, wrt.name)
         if wrt.kind == "attention":
             if not wrt.name.isdigit() or int(wrt.name) >= len(self.attention):
@@ -143,14 +166,13 @@ class Model:
                     f"there is no attention map '{wrt.name}': the model has {len(self.attention)}, counted from 0"
                 )
             return self.attention[int(wrt.name)].value
-        names = [port.name for port in self.inputs]
         if wrt.name not in names:
             raise LayerError(f"the model has no input '{wrt.name}'{nearest(wrt.name, names) or _listed(names)}")
         if wrt.kind == "input":
             port = self.inputs[names.index(wrt.name)]
             if not port.is_float:
                 raise LayerError(
-                    f"input '{wrt.name}' is {port.dtype}, which has no gradient; use wrt='embedding:{wrt.name}'"
+                    f"input '{wrt.name}' is {port.dtype}, which has no gradient; {self._instead_of_integers(wrt.name)}"
                 )
             return wrt.name
         if wrt.name not in self.embeddings:
@@ -173,7 +195,23 @@ class Model:
 
     def _place(self, wrt: Wrt) -> Place:
         self.value_of(wrt)
-        return Place(wrt, wrt.name)
+        return Place(wrt, str(wrt) if wrt.kind == "attention" else wrt.name)
+
+    def _instead_of_layer(self, name: str) -> str:
+        port = self.check_input(name)
+        return f"use wrt='input:{name}'" if port.is_float else self._instead_of_integers(name)
+
+    def _instead_of_integers(self, name: str) -> str:
+        if name in self.embeddings:
+            return f"use wrt='embedding:{name}'"
+        return f"name the first float layer behind it, {self._first_layer(name)}"
+
+    def _first_layer(self, name: str | None = None) -> str:
+        """Returns ``wrt='layer:..'`` with the first float value computed from an input (None: from any)."""
+        value = first_float(self.graph, [port.name for port in self.inputs if name in (None, port.name)])
+        if value is None:
+            return "wrt='layer:NAME'"
+        return f"wrt='layer:{next((layer.name for layer in self.layers if layer.value == value), value)}'"
 
 
 def _listed(names: Sequence[str]) -> str:

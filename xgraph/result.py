@@ -110,7 +110,8 @@ class Attribution:
     provenance: Provenance
     """What it was computed with."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What a method has beyond maps. Arrays and sequences hold one entry per row (segments, tokens);
+    """What is known beyond maps: ``probability`` of the class (float32[N], where the model's head defines one),
+    ``token_ids``, ``steps`` under a tolerance ... Arrays and sequences hold one entry per row (segments, tokens);
     what all rows share is a number, a text or a mapping: ``{"grid": {"height": 7, "width": 7}}``."""
 
     def __post_init__(self) -> None:

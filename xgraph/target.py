@@ -13,7 +13,7 @@ from xgraph.of import OF, Of
 from xgraph.plan import Seed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """The number that an explanation explains: an entry (or a weighted sum of entries) of a model output.
 
@@ -30,6 +30,22 @@ class Target:
     def __post_init__(self) -> None:
         if self.of not in OF:
             raise TargetError(f"of='{self.of}' is not one of {', '.join(OF)}")
+
+    def __eq__(self, other: object) -> bool:
+        """Compares what is explained; masks entry by entry."""
+        return self._key() == other._key() if isinstance(other, Target) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Equal targets have equal hashes."""
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        value = self.value
+        if self.kind == "region":
+            class_index, mask = value
+            # Adding 0 makes 0 of -0, which is equal to it.
+            value = (class_index, mask.shape, (mask + np.float32(0)).tobytes())
+        return (self.kind, value, self.output, self.of)
 
     @classmethod
     def index(cls, i: int | tuple[int, ...], output: str | None = None, of: Of = "logit") -> Target:
@@ -70,6 +86,7 @@ class Target:
                 "the mask of a region must be finite, not all 0, and of shape (height, width); "
                 f"its shape is {list(weights.shape)}"
             )
+        weights.setflags(write=False)
         return cls("region", (_class(class_index), weights), output, of)
 
     @classmethod

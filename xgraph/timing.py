@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from xgraph.aim import forward
 from xgraph.graph.normalise.verify import random_feeds
-from xgraph.plan import Recipe, Stage
 from xgraph.program import Program
-from xgraph.reducing import Take
-from xgraph.sampling import Once
 
 
 def measure(
@@ -28,10 +26,10 @@ def measure(
     one = random_feeds(model.graph)
     rows = model.batch or batch
     inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in one.items()}
-    forward = Stage(Recipe(output=model.output(program.target.output).name, of=program.target.of), Once(), Take())
+    stage = forward(model, program.target)
 
     def run_forward() -> None:
-        program.run_stage(forward, inputs, {}, (), settings)
+        program.run_stage(stage, inputs, {}, (), settings)
 
     def run_method() -> None:
         program.explain([program.target], inputs, settings, 0)

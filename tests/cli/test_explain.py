@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import xgraph
-import xgraph.cli.explain
+import xgraph.cli.runs
 import xgraph.cli.sources
 
 OPTIONS = ("--size", "16", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
@@ -125,6 +125,20 @@ def test_a_method_named_twice_is_run_once(run: Any, tiny_onnx: Path, array: Path
     assert [m["method"] for m in json.loads(result.stdout)["methods"]] == ["gradient"]
 
 
+def test_draws_do_not_depend_on_groups(
+    run: Any, tiny_onnx: Path, tiny_model: Any, array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["xgraph.cli.runs"], "_TOGETHER", 2)
+    same = tmp_path / "same.npy"
+    np.save(same, np.load(array)[:1].repeat(3, axis=0))
+    result = run("explain", tiny_onnx, same, "-m", "smooth_grad", "--set", "samples=2", "-t", 0, "-o", "out")
+    assert result.exit_code == 0, result.output
+    expected = xgraph.explain(tiny_model, np.load(same), "smooth_grad", 0, samples=2)
+    for i in range(3):
+        found = xgraph.Attribution.load(f"out/same_{i}_smooth_grad_0.npz")
+        np.testing.assert_allclose(found.values["image"][0], expected.values["image"][i], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("together", [1, 2, 256])
 def test_targets_per_row_over_files_and_groups(
     run: Any,
@@ -135,7 +149,7 @@ def test_targets_per_row_over_files_and_groups(
     monkeypatch: pytest.MonkeyPatch,
     together: int,
 ) -> None:
-    monkeypatch.setattr(sys.modules["xgraph.cli.explain"], "_TOGETHER", together)
+    monkeypatch.setattr(sys.modules["xgraph.cli.runs"], "_TOGETHER", together)
     other = tmp_path / "other.npy"
     np.save(other, np.load(array)[:2] * 2)
     result = run("explain", tiny_onnx, array, other, "-m", "gradient", "-t", "4,3,2,1,0", "--json")
@@ -152,7 +166,7 @@ def test_large_arrays_are_taken_in_parts(
     run: Any, tiny_onnx: Path, array: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["xgraph.cli.sources"], "_MAPPED", 1)
-    monkeypatch.setattr(sys.modules["xgraph.cli.explain"], "_TOGETHER", 2)
+    monkeypatch.setattr(sys.modules["xgraph.cli.runs"], "_TOGETHER", 2)
     result = run("explain", tiny_onnx, array, "-m", "gradient", "-t", 0)
     assert result.exit_code == 0
     assert "samples_2_gradient_0.npz" in written()

@@ -327,9 +327,16 @@ def test_a_size_that_works_is_found(parse, evaluator):
 
 
 def test_a_model_that_runs_at_no_size_is_refused(parse, evaluator):
-    text = "g (int64[N, T] x) => (int64 y) { s = Constant<value = int64[2] {-1, 7}>() y = Reshape(x, s) }"
+    text = "g (int64[N, T] x) => (int64 y) { s = Constant<value = int64[2] {-1, 521}>() y = Reshape(x, s) }"
     with pytest.raises(GraphError, match=r"does not run on random inputs of the shapes \[\[2, 8\]\], \[\[2, 16\]\]"):
         normalise(parse(text), evaluator=evaluator)
+    with pytest.raises(GraphError, match=r"\(--no-verify / verify=False skips this check\)$"):
+        normalise(parse(text), evaluator=evaluator)
+
+
+def test_a_model_that_runs_only_at_the_size_it_was_traced_with_is_compared(parse, evaluator):
+    text = "g (int64[N, T] x) => (int64 y) { s = Constant<value = int64[3] {-1, 2, 7}>() a = Reshape(x, s) y = Neg(a) }"
+    normalise(parse(text), evaluator=evaluator)
 
 
 def test_random_feeds_stay_within_the_table(parse):

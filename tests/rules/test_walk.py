@@ -12,6 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 from xgraph.errors import GraphError, ShapeUnknownError, UnsupportedOpError
 from xgraph.graph.emit import FROM, Emit
+from xgraph.graph.shapes import not_fixed
+from xgraph.graph.site import Site
 from xgraph.graph.walk import Entry, pull, unbroadcast
 from xgraph.rules.book import Book
 from xgraph.rules.vjp import vjp
@@ -194,3 +196,71 @@ def test_second_registration_names_the_first() -> None:
     book.constant("made up for this test", "Floor")
     with pytest.raises(ValueError, match="by the constants"):
         book("Floor")(rule)
+
+
+def test_a_node_that_lacks_something_is_named_and_described() -> None:
+    book = Book("trial")
+
+    @book("Exp", needs=lambda s: not_fixed(s.input(0), [0, 1]))
+    def rule(b: Emit, s: Site, g: ir.Value) -> list[ir.Value]:
+        return [g]
+
+    b, (x, fixed) = graph(("n", "2*floor(height/2) + width"), (2, 3))
+    y = b.Exp(x)
+    site = Site(y.producer())
+    entry = book.lookup(site)
+    assert entry.describe(site) == "rule, needs fixed 'n' and 'height' and 'width' axes"
+    with pytest.raises(UnsupportedOpError, match=rf"no gradient for Exp '{y.producer().name}': it needs fixed 'n' and"):
+        pull(b, list(b.graph), book.lookup, {y: y}, [x])
+    z = b.Exp(fixed)
+    assert entry.describe(Site(z.producer())) == "rule"
+    assert pull(b, list(b.graph), book.lookup, {z: z}, [fixed]) == [z]
+    book.constant("made up", "Floor")
+    assert book.entries["Floor"].describe(site) == "constant: made up"
+
+
+def test_an_unknown_size_names_the_node() -> None:
+    def rule(b: Emit, s: Site, g: ir.Value) -> list[ir.Value]:
+        raise ShapeUnknownError("what was found")
+
+    b, (x,) = graph((2,))
+    y = b.Exp(x)
+    with pytest.raises(ShapeUnknownError, match=f"no gradient for Exp '{y.producer().name}': what was found"):
+        pull(b, list(b.graph), lambda _: Entry(rule=rule), {y: y}, [x])
+
+
+@pytest.mark.parametrize(
+    ("op", "x", "rest", "attributes", "said"),
+    [
+        ("LSTM", ("T", "n", 2), [(1, 12, 2), (1, 12, 3)], {"hidden_size": 3}, "rule, needs a fixed 'T' axis"),
+        ("GRU", (4, "n", 2), [(1, 9, 2), (1, 9, 3)], {"hidden_size": 3}, "rule"),
+        ("RNN", (4, "n", 2), [(1, 3, 2), (1, 3, 3)], {"hidden_size": 3, "clip": 1.0}, "rule, needs no clip"),
+        ("Resize", ("n", 2, "h", "w"), [None, [1, 1, 2, 2]], {"mode": "nearest"}, "rule"),
+        ("Resize", ("n", 2, "h", 4), [None, [1, 1, 2, 2]], {"mode": "linear"}, "rule, needs a fixed 'h' axis"),
+        ("Resize", ("n", 2, "h", "w"), [None, [1, 1, 1, 2]], {"mode": "cubic"}, "rule, needs a fixed 'w' axis"),
+        ("Resize", ("n", 2, 3, 4), [None, [1, 1, 2, 2]], {"mode": "linear"}, "rule"),
+        ("AveragePool", ("n", 2, "h", 4), [], {"kernel_shape": [2, 2], "ceil_mode": 1}, "rule, needs a fixed 'h' axis"),
+        ("AveragePool", ("n", 2, "h", 4), [], {"kernel_shape": [2, 2]}, "rule"),
+        ("LRN", ("n", "c", 4), [], {"size": 3}, "rule, needs a fixed 'c' axis"),
+        (
+            "ScatterElements",
+            ("n", 2),
+            [],
+            {"reduction": "max"},
+            "rule, needs reduction='none' or 'add' instead of 'max'",
+        ),
+    ],
+)
+def test_the_gradient_book_says_what_a_node_lacks(op: str, x: Any, rest: Any, attributes: Any, said: str) -> None:
+    b, (value,) = graph(x)
+    inputs: list[ir.Value | None] = [value]
+    for item in rest:
+        if isinstance(item, tuple):
+            item = np.zeros(item)
+        inputs.append(None if item is None else b.constant(np.asarray(item, np.float32 if op == "Resize" else None)))
+    outputs = {"LSTM": 3, "GRU": 2, "RNN": 2}.get(op, 1)
+    y = ir.Node("", op, inputs, ir.convenience.convert_attributes(attributes), num_outputs=outputs)
+    for output in y.outputs:
+        output.type, output.shape = value.type, ir.Shape([d if isinstance(d, str) else 2 * d for d in x] if op == "Resize" else x)
+    site = Site(y)
+    assert vjp.lookup(site).describe(site) == said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,7 +18,7 @@ def demo(output: str) -> None:
     """Compile a small model that tells shapes apart, and explain eight pictures with it."""
     import xgraph
     from xgraph.bundle import write_bundle
-    from xgraph.cli.report import write_run, write_source
+    from xgraph.cli.report import Report
     from xgraph.cli.sources import expand, read
     from xgraph.exporters.paddle import installed
 
@@ -39,12 +38,11 @@ def demo(output: str) -> None:
         attributions = [
             xgraph.explain(model, [p.path for p in pictures], name, progress=progress_bar(name)) for name in _METHODS
         ]
-        entries: list[dict[str, Any]] = []
-        taken: set[str] = set()
+        report = Report(model, folder)
         for row, picture in enumerate(pictures):
-            entries += write_source(picture, [a.rows([row]) for a in attributions], folder, taken)
-        write_run(model, entries, attributions, folder)
-    for picture, entry in zip(pictures, entries, strict=True):
+            report.add(picture, [a.rows([row]) for a in attributions])
+        report.write()
+    for picture, entry in zip(pictures, report.entries, strict=True):
         click.echo(f"{picture.path.stem:<10} predicted {entry['results'][0]['label']:<10} {folder / entry['gallery']}")
     click.echo(
         f"pictures, raw values (.npz) and run.json are in {folder}; next: xgraph explain MODEL IMAGE --method grad_cam"

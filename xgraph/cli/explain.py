@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -23,13 +22,6 @@ from xgraph.cli.base import (
 )
 from xgraph.errors import TargetError
 from xgraph.of import OF
-
-if TYPE_CHECKING:
-    from xgraph.cli.sources import Source
-    from xgraph.model import Model
-
-_TOGETHER = 256
-"""Samples held in memory at once."""
 
 
 @click.command(cls=Command, short_help="Explain what a model says about pictures or arrays.")
@@ -82,12 +74,12 @@ def explain(
     INPUT is a picture, a .npy array, a .npz of arrays by input name, or a folder, which stands for its
     pictures, or for its arrays if there are no pictures. Each gets NAME_METHOD_LABEL.png and .npz.
     """
-    import numpy as np
-
     import xgraph
     from xgraph.cli.parameters import distribute
-    from xgraph.cli.report import previews, write_run, write_source
-    from xgraph.cli.sources import count, expand
+    from xgraph.cli.report import Report, previews
+    from xgraph.cli.runs import explained
+    from xgraph.cli.sources import count as samples_in
+    from xgraph.cli.sources import expand
     from xgraph.cli.targets import read_target
     from xgraph.methods import create, objective
     from xgraph.runtime.providers import choose
@@ -108,64 +100,26 @@ def explain(
         method = create(name, parameters[name])
         own_target = replace(chosen, of=of or objective(method))
         programs.append(xgraph.Program(loaded, method, own_target, precision=precision))
-    if chosen.kind == "per_row" and len(chosen.value) != (samples := count(loaded, files)):
+    if chosen.kind == "per_row" and len(chosen.value) != (samples := samples_in(loaded, files)):
         raise TargetError(f"{len(chosen.value)} targets were given for {samples} samples; give one for each")
-    entries: list[dict[str, Any]] = []
-    attributions: list[xgraph.Attribution] = []
+    runs = [
+        (p, p.settings(device, batch=batch, threads=threads, progress=progress_bar(p.method.name))) for p in programs
+    ]
+    report = Report(loaded, folder)
     shown: list[list[str]] = []
-    taken: set[str] = set()
-    for sources in _groups(loaded, files):
-        feeds = {name: np.concatenate([source.feeds[name] for source in sources]) for name in sources[0].feeds}
-        done, rows = len(entries), sum(source.rows for source in sources)
-        part = replace(chosen, value=chosen.value[done : done + rows]) if chosen.kind == "per_row" else chosen
-        attributions = [
-            program(
-                feeds,
-                replace(part, of=program.target.of),
-                device=device,
-                batch=batch,
-                threads=threads,
-                seed=seed,
-                progress=progress_bar(program.method.name),
-            )
-            for program in programs
-        ]
-        start = 0
-        for source in sources:
-            own = slice(start, start + source.rows)
-            found = [attribution.rows(own) for attribution in attributions]
-            entries += write_source(source, found, folder, taken)
-            if not as_json and sys.stdout.isatty():
-                shown += previews(found)
-            start += source.rows
-    document = write_run(loaded, entries, attributions, folder)
+    for source, attributions in explained(loaded, files, runs, chosen, seed):
+        report.add(source, attributions)
+        if not as_json and sys.stdout.isatty():
+            shown += previews(attributions)
+    document = report.write()
     if as_json:
         print_json(document)
         return
-    for k, entry in enumerate(entries):
+    for k, entry in enumerate(report.entries):
         for j, result in enumerate(entry["results"]):
             line = f"{result['method']}\t{result['label']}\t{result['score']:.6g}\t{result['files'][-1]}"
             click.echo(f"{entry['input']}\t{line}")
             if shown and shown[k][j]:
                 click.echo(shown[k][j])
-    click.echo(f"{len(entries)} sample{'s' * (len(entries) != 1)} explained, files in {folder}")
-
-
-def _groups(model: Model, files: list[Path]) -> Iterator[list[Source]]:
-    """Yields inputs that go through the model together: of equal shapes, and not too many at once."""
-    from xgraph.cli.sources import read
-
-    group: list[Source] = []
-    for file in files:
-        for source in read(model, file, _TOGETHER):
-            same = not group or _shapes(source) == _shapes(group[0])
-            if group and (not same or sum(one.rows for one in group) + source.rows > _TOGETHER):
-                yield group
-                group = []
-            group.append(source)
-    if group:
-        yield group
-
-
-def _shapes(source: Source) -> list[tuple[int, ...]]:
-    return [array.shape[1:] for array in source.feeds.values()]
+    count = len(report.entries)
+    click.echo(f"{count} sample{'s' * (count != 1)} explained, files in {folder}")

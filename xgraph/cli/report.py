@@ -20,27 +20,64 @@ from xgraph.model import Model
 from xgraph.result import Attribution
 
 
-def write_source(
-    source: Source, attributions: Sequence[Attribution], folder: Path, taken: set[str]
-) -> list[dict[str, Any]]:
-    """Writes the files of one input and returns an entry of ``run.json`` per sample.
+class Report:
+    """What one run writes into its folder: the files of each input, and ``run.json`` at the end."""
 
-    Args:
-        source: the input file.
-        attributions: one per method, with the rows of this file.
-        folder: where to.
-        taken: the file name stems that this run has used; those of this input are added.
-    """
-    entries = []
-    for row in range(source.rows):
-        number = source.first + row
-        stem = _unique(source.path.stem if source.total == 1 else f"{source.path.stem}_{number}", taken)
-        results = [_write_row(source, attribution.rows([row]), stem, folder) for attribution in attributions]
-        entry: dict[str, Any] = {"input": _text(source.path), "row": number, "results": results}
-        if len(attributions) > 1 and _drawable(attributions[0]):
-            entry["gallery"] = _write_gallery(source, attributions, row, stem, folder)
-        entries.append(entry)
-    return entries
+    def __init__(self, model: Model, folder: Path) -> None:
+        self.entries: list[dict[str, Any]] = []
+        """One per sample, as ``run.json`` has them."""
+        self._model = model
+        self._folder = folder
+        self._methods: list[dict[str, Any]] = []
+        self._versions: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def add(self, source: Source, attributions: Sequence[Attribution]) -> None:
+        """Writes the files of one input.
+
+        Args:
+            source: the input file.
+            attributions: one per method, with the rows of this file.
+        """
+        for row in range(source.rows):
+            number = source.first + row
+            stem = _unique(source.path.stem if source.total == 1 else f"{source.path.stem}_{number}", self._taken)
+            results = [_write_row(source, attribution.rows([row]), stem, self._folder) for attribution in attributions]
+            entry: dict[str, Any] = {"input": _text(source.path), "row": number, "results": results}
+            if len(attributions) > 1 and _drawable(attributions[0]):
+                entry["gallery"] = _write_gallery(source, attributions, row, stem, self._folder)
+            self.entries.append(entry)
+        described = [_described(attribution) for attribution in attributions]
+        # Under a tolerance every input takes as many samples as it needs.
+        for method, before in zip(described, self._methods, strict=False):
+            method["samples"] = max(method["samples"], before["samples"])
+        self._methods, self._versions = described, dict(attributions[0].provenance.versions)
+
+    def write(self) -> dict[str, Any]:
+        """Writes ``run.json`` and returns its content.
+
+        Raises:
+            XGraphError: It cannot be written.
+        """
+        document = {
+            "xgraph": __version__,
+            "model": {
+                "path": _text(self._model.path),
+                "digest": self._model.digest,
+                "source": self._model.source,
+                "opset": self._model.opset,
+            },
+            "methods": self._methods,
+            "versions": self._versions,
+            "inputs": self.entries,
+        }
+        path = self._folder / "run.json"
+        try:
+            with atomic_write(path) as file:
+                file.write(json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            raise XGraphError(f"{path} cannot be written: {error.strerror or error}") from error
+        return document
 
 
 def previews(attributions: Sequence[Attribution]) -> list[list[str]]:
@@ -50,39 +87,17 @@ def previews(attributions: Sequence[Attribution]) -> list[list[str]]:
     return [[terminal(attribution, row) for attribution in attributions] for row in range(len(attributions[0]))]
 
 
-def write_run(
-    model: Model, entries: list[dict[str, Any]], attributions: Sequence[Attribution], folder: Path
-) -> dict[str, Any]:
-    """Writes ``run.json`` and returns its content."""
-    document = {
-        "xgraph": __version__,
-        "model": {
-            "path": _text(model.path),
-            "digest": model.digest,
-            "source": model.source,
-            "opset": model.opset,
-        },
-        "methods": [
-            {
-                "method": attribution.method,
-                "parameters": dict(attribution.parameters),
-                "of": attribution.target.of,
-                "output": attribution.target.output,
-                "provider": attribution.provenance.provider,
-                "seed": attribution.provenance.seed,
-                "samples": attribution.provenance.samples,
-            }
-            for attribution in attributions
-        ],
-        "versions": dict(attributions[0].provenance.versions),
-        "inputs": entries,
+def _described(attribution: Attribution) -> dict[str, Any]:
+    """Returns what ``run.json`` says about a method."""
+    return {
+        "method": attribution.method,
+        "parameters": dict(attribution.parameters),
+        "of": attribution.target.of,
+        "output": attribution.target.output,
+        "provider": attribution.provenance.provider,
+        "seed": attribution.provenance.seed,
+        "samples": attribution.provenance.samples,
     }
-    try:
-        with atomic_write(folder / "run.json") as file:
-            file.write(json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
-    except OSError as error:
-        raise XGraphError(f"{folder / 'run.json'} cannot be written: {error.strerror or error}") from error
-    return document
 
 
 def _write_row(source: Source, attribution: Attribution, stem: str, folder: Path) -> dict[str, Any]:

@@ -178,17 +178,23 @@ def _is_embedding(node: ir.Node) -> bool:
 
 
 def _data_path(model: ir.Model) -> list[ir.Node]:
-    """Nodes with a float result that depend on a float input or an embedding, and that an output depends on."""
+    """Nodes with a float result between inputs and outputs: from float inputs and embeddings, else from any input."""
     floats = [value for value in model.graph.inputs if is_float(value)]
     content = [value for value in floats if "mask" not in (value.name or "").lower()]
     embeddings, _ = find_embeddings(model)
     live: set[ir.Value] = set(content or ([] if embeddings else floats))
     starts = {embedding.node for embedding in embeddings}
+    # Pictures may come in as integers: the path starts where they become floats.
+    integers: set[ir.Value] = set() if live or starts else set(model.graph.inputs)
     forward: list[ir.Node] = []
     for node in model.graph:
-        if not node.outputs or node.op_type in _SHAPE_ONLY or not is_float(node.outputs[0]):
+        if not node.outputs or node.op_type in _SHAPE_ONLY:
             continue
-        if node in starts or any(value in live for value in node.inputs if value is not None):
+        if not is_float(node.outputs[0]):
+            if any(value in integers for value in node.inputs if value is not None):
+                integers.update(node.outputs)
+            continue
+        if node in starts or any(value in live or value in integers for value in node.inputs if value is not None):
             live.update(node.outputs)
             forward.append(node)
     needed: set[ir.Value] = set(model.graph.outputs)

@@ -12,6 +12,8 @@ import onnx_ir as ir
 from xgraph.errors import GraphError
 from xgraph.graph.shapes import named_dims
 
+_CHANNELS = (1, 3, 4)
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -35,7 +37,7 @@ class Port:
         """The channel axis of an image input: 1 (NCHW) or 3 (NHWC)."""
         if self.role != "image":
             return None
-        return 1 if self.shape[1] in (1, 3, 4) or self.shape[3] not in (1, 3, 4) else 3
+        return 1 if self.shape[1] in _CHANNELS or self.shape[3] not in _CHANNELS else 3
 
     def to_json(self) -> dict[str, Any]:
         """Returns the port as JSON data."""
@@ -74,9 +76,13 @@ def _role(value: ir.Value, tokens: Collection[str]) -> str:
     shape, dtype = named_dims(value), value.dtype
     if value.name in tokens:
         return "tokens"
+    called_mask = "mask" in (value.name or "").lower()
     if dtype is not None and not dtype.is_floating_point():
-        return "mask" if len(shape) == 2 else "data"
-    if "mask" in (value.name or "").lower():
+        if dtype == ir.DataType.UINT8 and len(shape) == 4 and (shape[1] in _CHANNELS or shape[3] in _CHANNELS):
+            return "image"
+        # Beside tokens stand their masks, types and positions.
+        return "mask" if len(shape) == 2 and (called_mask or tokens or dtype == ir.DataType.BOOL) else "data"
+    if called_mask:
         return "mask"
     if len(shape) == 4:
         return "image"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -70,14 +71,18 @@ def not_fixed(value: ir.Value, axes: Iterable[int]) -> str | None:
     known = dims(value)
     if known is None:
         return "a known rank"
-    names = dict.fromkeys(
-        str(axis) if known[axis] is None else f"'{known[axis]}'"
-        for axis in axes
-        if not isinstance(known[axis], int)
-    )
+    names = dict.fromkeys(name for axis in axes for name in _open_names(axis, known[axis]))
     if not names:
         return None
     return f"a fixed {next(iter(names))} axis" if len(names) == 1 else f"fixed {' and '.join(names)} axes"
+
+
+def _open_names(axis: int, dim: Dim) -> list[str]:
+    """Returns the quoted names that a dynamic size is computed from, or the number of the axis."""
+    if isinstance(dim, int):
+        return []
+    # Functions such as floor are followed by a parenthesis.
+    return [f"'{name}'" for name in re.findall(r"[A-Za-z_][\w.]*\b(?!\()", dim or "")] or [str(axis)]
 
 
 def same(a: ir.Value, b: ir.Value) -> bool:

@@ -25,8 +25,8 @@ class Gradient:
     to drawing).
 
     Attributes:
-        wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; default: the float inputs, or the
-            embeddings of the token inputs.
+        wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; default: the image inputs; if
+            there are none, the embeddings of the token inputs; if there are none, the float inputs but for masks.
         reduce: ``"sum"`` adds up the last axis, which turns a token embedding into one number per token.
     """
 
@@ -39,4 +39,4 @@ class Gradient:
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one backward pass."""
-        return pullback(model, target, model.resolve_wrt(self.wrt), "cotangent", reduce=self.reduce)
+        return pullback(model, target, model.resolve_wrt(self.wrt, target.output), "cotangent", reduce=self.reduce)

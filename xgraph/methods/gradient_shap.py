@@ -34,7 +34,7 @@ class GradientShap:
         samples: random points for each sample.
         noise: standard deviation of ε, as a share of the sample's range; 0: none.
         baseline: as in ``integrated_gradients``; of a tuple, one is drawn for each point, and so are random ones.
-        wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``.
+        wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; default: as of ``gradient``.
         reduce: ``"sum"`` adds up the last axis.
         variant: ``"interpretdl"``: 5 samples, noise 0.1 and the probability are its defaults; the formula is the same.
     """

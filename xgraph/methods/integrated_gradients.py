@@ -42,7 +42,8 @@ class IntegratedGradients:
             reused (trapezoid rule). None: exactly ``steps`` nodes.
         max_steps: most nodes from one baseline under ``tolerance``.
         base: the method that is integrated; of its shape are the results.
-        wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; the path is of this value.
+        wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; the path is of this value. Default: as of
+            ``gradient``.
         reduce: ``"sum"`` adds up the last axis.
         variant: ``"interpretdl"``: equal weights on steps that include both ends, as InterpretDL 0.8.0 computes it (50
             steps and the probability are its defaults).
@@ -87,7 +88,7 @@ class IntegratedGradients:
             )
         plan = base_plan(self.base, {"wrt": self.wrt, "reduce": self.reduce}, model, target)
         recipe = plan.stages[-1].recipe
-        at = tuple(place.wrt for place in model.resolve_wrt(self.wrt))
+        at = tuple(place.wrt for place in model.resolve_wrt(self.wrt, target.output))
         if recipe.wrt != at:
             raise MethodError(
                 f"integrated_gradients: '{self.base}' explains {recipe.wrt[0]}, not {at[0]}, which the path is of"
@@ -103,7 +104,8 @@ class IntegratedGradients:
         forward = Recipe(output=recipe.output, of=recipe.of, perturb=("path",), at=at)
         # Only shares that come of the gradient add up to f(x) - f(b).
         complete = self.base == "gradient"
-        ends = Stage(forward, StraightPath(at, specs, np.zeros(1), np.ones(1), channels), WeightedSum()) if complete else None
+        start = StraightPath(at, specs, np.zeros(1), np.ones(1), channels)
+        ends = Stage(forward, start, WeightedSum()) if complete else None
         if self.tolerance is None:
             rule: Rule = "interpretdl" if self.variant == "interpretdl" else self.rule
             return replace(plan, stages=(stage(rule, self.steps),), ends=ends)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.metadata import entry_points
+from numbers import Integral, Real
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -19,6 +20,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+import numpy as np
 
 from xgraph.errors import MethodError, nearest
 
@@ -85,9 +88,13 @@ def create(name: str, parameters: Mapping[str, Any]) -> Method:
         if key not in known:
             offered = f"; its parameters are {', '.join(sorted(known))}" if known else "; it has no parameters"
             raise MethodError(f"{name} has no parameter '{key}'{nearest(key, known) or offered}")
+        if isinstance(value, Real) and value != value:
+            raise MethodError(f"{name}: {key}={value!r} is not a number; give {_readable(hints[key])}")
         if not _fits(value, hints[key]):
             raise MethodError(f"{name}: {key}={value!r} should be {_readable(hints[key])}")
-    method: Method = cls(**parameters)
+    # Recipes and files keep plain numbers.
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
+    method: Method = cls(**plain)
     return method
 
 
@@ -138,7 +145,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_fits(value, option) for option in get_args(hint))
     if origin is Literal:
-        return value in get_args(hint)
+        return isinstance(value, Hashable) and value in get_args(hint)
     if origin in (tuple, list):
         return isinstance(value, tuple | list) and all(_fits(item, get_args(hint)[0]) for item in value)
     if hint is Any:
@@ -146,9 +153,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is type(None):
         return value is None
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return not isinstance(value, bool) and isinstance(value, Real) and value == value
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return not isinstance(value, bool) and isinstance(value, Integral)
+    if hint is bool:
+        return isinstance(value, bool | np.bool_)
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 

@@ -35,8 +35,8 @@ class SmoothGrad:
         relative: whether ``noise`` is a share of the range.
         moment: ``mean``, ``square`` or ``variance`` over samples.
         base: the method that is averaged, one backward pass (``gradient``, ``input_x_gradient``, ``grad_cam`` ...).
-        at: what noise is added to: ``"input:NAME"``, ``"layer:NAME"``, ``"embedding:INPUT"``; default: the float
-            inputs, or the embeddings of the token inputs.
+        at: what noise is added to: ``"input:NAME"``, ``"layer:NAME"``, ``"embedding:INPUT"``; default: as of
+            ``wrt`` in ``gradient``.
         wrt: of the base method.
         layer: of the base method.
         reduce: of the base method.
@@ -82,6 +82,6 @@ class SmoothGrad:
         given = {"wrt": self.wrt, "layer": self.layer, "reduce": self.reduce}
         plan = base_plan(self.base, given, model, target)
         kind: Perturbation = "relative_noise" if self.relative else "noise"
-        recipe = replace(plan.stages[-1].recipe, perturb=(kind,), at=places(model, self.at))
+        recipe = replace(plan.stages[-1].recipe, perturb=(kind,), at=places(model, self.at, target.output))
         stage = Stage(recipe, Noise(self.samples, self.noise), WeightedSum(self.moment))
         return replace(plan, stages=(stage,))

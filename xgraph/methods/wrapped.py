@@ -48,6 +48,6 @@ def channel_axes(model: Model, at: tuple[Wrt, ...]) -> tuple[int, ...]:
     return tuple((axes.get(wrt.name) or 1) if wrt.kind == "input" else 1 for wrt in at)
 
 
-def places(model: Model, at: str | None) -> tuple[Wrt, ...]:
-    """Returns the values that are perturbed; by default the model's float inputs, or its token embeddings."""
-    return tuple(place.wrt for place in model.resolve_wrt(at))
+def places(model: Model, at: str | None, output: str | None) -> tuple[Wrt, ...]:
+    """Returns the values that are perturbed; by default what is explained of ``output`` by default."""
+    return tuple(place.wrt for place in model.resolve_wrt(at, output))

@@ -22,7 +22,7 @@ class Book:
         Args:
             ops: operator names; those outside the default domain as ``"domain::Op"``.
             broadcasts: the rule answers in the shape of the output and the walker un-broadcasts.
-            needs: tells what a node lacks for the rule to work, or None; the rule is not asked where it lacks something.
+            needs: tells what a node lacks for the rule to work, or None.
         """
 
         def register(rule: Rule) -> Rule:

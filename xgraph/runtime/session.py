@@ -25,7 +25,8 @@ class Session:
     def __init__(self, artifact: Artifact, provider: Provider, threads: int | None, batch: int | None) -> None:
         ort = onnxruntime()
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        # Fatal only: an error reaches the user as an exception, once, or is expected and caught.
+        options.log_severity_level = 4
         if threads:
             options.intra_op_num_threads = threads
         if batch:

@@ -10,25 +10,47 @@ import onnx_ir as ir
 from xgraph.errors import ShapeUnknownError
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower.interpolation import Interpolation
-from xgraph.graph.shapes import Dim, dims, named_dims, rank
+from xgraph.graph.shapes import Dim, dims, not_fixed, rank
 from xgraph.graph.site import Site
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """One axis that is resized; sizes are None where they are dynamic."""
+    """One axis that is resized; sizes are None where they are dynamic, and so is the scale where it depends on them."""
 
     axis: int
     size: int | None
     resized: int | None
-    scale: float
+    scale: float | None
     roi: tuple[float, float]
 
 
 def resize_grad(b: Emit, s: Site, profile: str) -> ir.Value:
     """Emits ``R^T g`` along each axis that is resized."""
     g = s.input(0)
-    how = Interpolation(
+    how = _interpolation(s)
+    lack = _lack(s, how, s.y[0], g, roi=3)
+    if lack is not None:
+        raise ShapeUnknownError(f"no gradient for Resize '{b.source}': it needs {lack}; export the model so")
+    axes = [axis for axis in _axes(s, s.y[0], g, roi=3) if not _is_identity(axis, how)]
+    if axes and all(_repeats(axis, how) for axis in axes):
+        return _block_sums(b, g, {axis.axis: round(axis.scale or 1) for axis in axes})
+    for axis in reversed(axes):
+        assert axis.size is not None
+        assert axis.resized is not None
+        assert axis.scale is not None
+        matrix = how.matrix(axis.size, axis.resized, axis.scale, axis.roi)
+        g = _along(b, g, matrix, axis.axis)
+    return g
+
+
+def resize_lack(s: Site) -> str | None:
+    """Returns what a forward Resize lacks to be transposed, such as ``"fixed 'height' and 'width' axes"``, or None."""
+    return _lack(s, _interpolation(s), s.input(0), s.y[0], roi=1)
+
+
+def _interpolation(s: Site) -> Interpolation:
+    return Interpolation(
         mode=s.attr("mode", "nearest"),
         coordinates=s.attr("coordinate_transformation_mode", "half_pixel"),
         rounding=s.attr("nearest_mode", "round_prefer_floor"),
@@ -36,64 +58,63 @@ def resize_grad(b: Emit, s: Site, profile: str) -> ir.Value:
         exclude_outside=bool(s.attr("exclude_outside", 0)),
         antialias=bool(s.attr("antialias", 0)),
     )
-    axes = [axis for axis in _axes(b, s) if not _is_identity(axis, how)]
-    if axes and all(_repeats(axis, how) for axis in axes):
-        return _block_sums(b, g, {axis.axis: round(axis.scale) for axis in axes})
-    for axis in reversed(axes):
-        if axis.size is None or axis.resized is None:
-            raise ShapeUnknownError(
-                f"Resize '{b.source}' maps {list(named_dims(s.y[0]))} to {list(named_dims(g))}, and its gradient "
-                "needs static sizes; export the model with fixed sizes for all axes but the batch"
-            )
-        matrix = how.matrix(axis.size, axis.resized, axis.scale, axis.roi)
-        g = _along(b, g, matrix, axis.axis)
-    return g
 
 
-def _axes(b: Emit, s: Site) -> list[_Axis]:
-    """Reads per axis the sizes and the scale, from constants where there are, else from annotated shapes."""
-    x, g = s.y[0], s.input(0)
+def _lack(s: Site, how: Interpolation, x: ir.Value, y: ir.Value, *, roi: int) -> str | None:
+    """Returns what the node lacks; ``x`` is what is resized to ``y``, and ``roi`` the input that holds the region."""
+    if dims(x) is None or dims(y) is None:
+        return "a known rank"
+    if _crops(s) and s.const(roi) is None:
+        return "a constant roi"
+    axes = [axis for axis in _axes(s, x, y, roi=roi) if not _is_identity(axis, how)]
+    if all(_repeats(axis, how) for axis in axes):
+        return None
+    changed = [axis.axis for axis in axes]
+    return not_fixed(x, changed) or not_fixed(y, changed)
+
+
+def _crops(s: Site) -> bool:
+    return bool(s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize")
+
+
+def _axes(s: Site, x: ir.Value, y: ir.Value, *, roi: int) -> list[_Axis]:
+    """Reads per axis the sizes and the scale, from constants where there are, else from annotated shapes.
+
+    The scales follow the region in the inputs, and the sizes follow the scales.
+    """
     n = rank(x)
-    sizes, resized = dims(x), dims(g)
-    if sizes is None or resized is None:
-        raise ShapeUnknownError(f"the rank of '{g.name}' is not known, and the gradient of Resize needs it")
+    sizes, resized = dims(x) or (), dims(y) or ()
     axes = [axis % n for axis in s.ints("axes", range(n))]
-    given, wanted = s.const(4), s.const(5)
+    given, wanted = s.const(roi + 1), s.const(roi + 2)
+    policy = s.attr("keep_aspect_ratio_policy", "stretch")
+    scales: list[float | None]
     if given is not None and given.size:
         scales = [float(scale) for scale in given]
-    elif wanted is not None and wanted.size and s.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        ratios = [_ratio(b, int(want), sizes[axis]) for axis, want in zip(axes, wanted, strict=True)]
-        common = min(ratios) if s.attr("keep_aspect_ratio_policy") == "not_larger" else max(ratios)
-        scales = [common] * len(axes)
     elif wanted is not None and wanted.size:
-        scales = [_ratio(b, int(want), sizes[axis]) for axis, want in zip(axes, wanted, strict=True)]
+        scales = [_ratio(int(want), sizes[axis]) for axis, want in zip(axes, wanted, strict=True)]
+        known = [scale for scale in scales if scale is not None]
+        if policy != "stretch":
+            common = min(known, default=0.0) if policy == "not_larger" else max(known, default=0.0)
+            scales = [common if len(known) == len(scales) else None] * len(axes)
     else:
-        scales = [_ratio(b, resized[axis], sizes[axis]) for axis in axes]
-    roi = s.const(3)
-    crops = s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-    if crops and (roi is None or roi.size != 2 * len(axes)):
-        raise ShapeUnknownError(f"Resize '{b.source}' computes its roi; its gradient needs a constant one")
+        scales = [_ratio(resized[axis], sizes[axis]) for axis in axes]
+    region = s.const(roi) if _crops(s) else None
     return [
         _Axis(
             axis,
             _static(sizes[axis]),
             _static(resized[axis]),
             scale,
-            (float(roi[i]), float(roi[i + len(axes)])) if crops and roi is not None else (0.0, 1.0),
+            (0.0, 1.0) if region is None else (float(region[i]), float(region[i + len(axes)])),
         )
         for i, (axis, scale) in enumerate(zip(axes, scales, strict=True))
     ]
 
 
-def _ratio(b: Emit, resized: Dim, size: Dim) -> float:
+def _ratio(resized: Dim, size: Dim) -> float | None:
     if resized is not None and resized == size:
         return 1.0
-    if isinstance(resized, int) and isinstance(size, int):
-        return resized / size
-    raise ShapeUnknownError(
-        f"Resize '{b.source}' maps an axis of size '{size}' to '{resized}', and its gradient needs their ratio; "
-        "export the model with fixed sizes for all axes but the batch"
-    )
+    return resized / size if isinstance(resized, int) and isinstance(size, int) else None
 
 
 def _static(dim: Dim) -> int | None:
@@ -102,15 +123,15 @@ def _static(dim: Dim) -> int | None:
 
 def _is_identity(axis: _Axis, how: Interpolation) -> bool:
     """Tells whether the axis is left alone: equal sizes and, where a region is cropped, all of it."""
-    if axis.size is not None and axis.size == axis.resized:
+    if axis.scale is not None and axis.size is not None and axis.size == axis.resized:
         return bool((how.matrix(axis.size, axis.resized, axis.scale, axis.roi) == np.eye(axis.size)).all())
     return axis.scale == 1.0 and axis.roi == (0.0, 1.0)
 
 
 def _repeats(axis: _Axis, how: Interpolation) -> bool:
     """Tells whether each input becomes a run of ``scale`` outputs, whatever the size."""
-    times = round(axis.scale)
-    if how.mode != "nearest" or how.depends_on_size or times != axis.scale:
+    times = round(axis.scale or 0)
+    if times < 1 or how.mode != "nearest" or how.depends_on_size or times != axis.scale:
         return False
     size = axis.size or 4
     expected = np.repeat(np.eye(size), times, axis=0)

@@ -87,7 +87,7 @@ def _fix_reshape(node: ir.Node, model: ir.Model, data: ShapeData, sources: Mappi
             entries.append(-1)
     if entries.count(-1) > 1:
         return _fix_target(node, model, data, sources)
-    _set_target(node, 1, model, np.asarray(entries, np.int64))
+    set_target(node, 1, model, np.asarray(entries, np.int64))
     node.attributes.pop("allowzero", None)
     return True
 
@@ -116,11 +116,11 @@ def _fix_target(node: ir.Node, model: ir.Model, data: ShapeData, sources: Mappin
         offset = len(content) - len(have)
         content = tuple(1 if i >= offset and have[i - offset] == e else e for i, e in enumerate(content))
     if all(isinstance(entry, int) for entry in content):
-        _set_target(node, slot, model, np.asarray(content, np.int64))
+        set_target(node, slot, model, np.asarray(content, np.int64))
         return True
     if any(isinstance(e, str) and e not in sources for e in content) or _is_canonical(target):
         return False
-    _set_dynamic_target(node, slot, model, content, sources)
+    set_dynamic_target(node, slot, model, content, sources)
     return True
 
 
@@ -145,8 +145,9 @@ def _is_canonical(target: ir.Value) -> bool:
     return True
 
 
-def _set_target(node: ir.Node, slot: int, model: ir.Model, target: np.ndarray) -> None:
-    name = _free_name(model, f"{node.outputs[0].name}_shape")
+def set_target(node: ir.Node, slot: int, model: ir.Model, target: np.ndarray) -> None:
+    """Gives ``node`` a constant of its own as input ``slot``."""
+    name = free_name(model, f"{node.outputs[0].name}_shape")
     value = ir.Value(
         name=name,
         const_value=ir.tensor(target, name=name),
@@ -157,14 +158,15 @@ def _set_target(node: ir.Node, slot: int, model: ir.Model, target: np.ndarray) -
     node.replace_input_with(slot, value)
 
 
-def _set_dynamic_target(
+def set_dynamic_target(
     node: ir.Node,
     slot: int,
     model: ir.Model,
     content: tuple[Entry, ...],
     sources: Mapping[str, tuple[ir.Value, int]],
 ) -> None:
-    base = _free_name(model, f"{node.outputs[0].name}_shape")
+    """Gives ``node`` as input ``slot`` numbers and sizes of graph inputs, the latter looked up in ``sources``."""
+    base = free_name(model, f"{node.outputs[0].name}_shape")
     parts: list[ir.Value] = []
     for i, entry in enumerate(content):
         name = base if len(content) == 1 else f"{base}_{i}"
@@ -187,7 +189,8 @@ def _set_dynamic_target(
     node.replace_input_with(slot, result)
 
 
-def _free_name(model: ir.Model, wanted: str) -> str:
+def free_name(model: ir.Model, wanted: str) -> str:
+    """Returns ``wanted``, numbered where a value has that name."""
     taken = set(model.graph.initializers) | {o.name for n in model.graph for o in n.outputs}
     name, i = wanted, 0
     while name in taken:

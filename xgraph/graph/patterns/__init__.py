@@ -12,7 +12,7 @@ from xgraph.graph.patterns.gelu import Gelu, match_gelu
 from xgraph.graph.patterns.hard_swish import HardSwish, match_hard_swish
 from xgraph.graph.patterns.head import Head, find_heads
 from xgraph.graph.patterns.layer_norm import LayerNorm, match_layer_norm
-from xgraph.graph.patterns.linear import Linear, match_linear
+from xgraph.graph.patterns.linear import Linear, linear_that_returns, match_linear
 from xgraph.graph.patterns.match import NearMiss
 from xgraph.graph.patterns.pooled_head import find_pooled_maps
 from xgraph.graph.patterns.residual import Residual, find_residuals
@@ -32,6 +32,7 @@ __all__ = [
     "find_heads",
     "find_pooled_maps",
     "find_residuals",
+    "linear_that_returns",
     "match_gelu",
     "match_hard_swish",
     "match_layer_norm",

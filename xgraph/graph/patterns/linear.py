@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from xgraph.graph.patterns.match import NearMiss, orders, users
+from xgraph.graph.patterns.match import NearMiss, made_by, orders, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,17 @@ def match_linear(node: ir.Node) -> Linear | NearMiss | None:
     if weight.shape is None or len(weight.shape) != 2:
         return NearMiss(node, "its weight is not a matrix")
     return _with_bias(node, x, weight, False)
+
+
+def linear_that_returns(value: ir.Value) -> Linear | None:
+    """Returns the linear layer whose output, bias included, ``value`` is; None where it is something else."""
+    add = made_by(value, "Add")
+    candidates = [value.producer()] if add is None else [made_by(operand, "MatMul", "Gemm") for operand in add.inputs]
+    for node in candidates:
+        found = None if node is None else match_linear(node)
+        if isinstance(found, Linear) and found.output is value:
+            return found
+    return None
 
 
 def _with_bias(node: ir.Node, x: ir.Value, weight: ir.Value, transposed: bool) -> Linear:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from xgraph.graph.patterns.linear import Linear, match_linear
+from xgraph.graph.patterns.linear import linear_that_returns
 from xgraph.graph.patterns.match import constant, made_by
 from xgraph.graph.shapes import dims
 
@@ -20,18 +20,13 @@ def find_pooled_maps(logits: ir.Value) -> ir.Value | None:
     value = logits
     while (through := made_by(value, *_LOOK_THROUGH)) is not None and through.inputs[0] is not None:
         value = through.inputs[0]
-    add = made_by(value, "Add")
-    candidates = [value.producer()] if add is None else [made_by(operand, "MatMul", "Gemm") for operand in add.inputs]
-    for node in candidates:
-        if node is None or not isinstance(match_linear(node), Linear) or node.inputs[0] is None:
-            continue
-        pooled = node.inputs[0]
-        while (through := made_by(pooled, *_LOOK_THROUGH)) is not None and through.inputs[0] is not None:
-            pooled = through.inputs[0]
-        maps = _pooled_from(pooled)
-        if maps is not None:
-            return maps
-    return None
+    linear = linear_that_returns(value)
+    if linear is None:
+        return None
+    pooled = linear.input
+    while (through := made_by(pooled, *_LOOK_THROUGH)) is not None and through.inputs[0] is not None:
+        pooled = through.inputs[0]
+    return _pooled_from(pooled)
 
 
 def _pooled_from(value: ir.Value) -> ir.Value | None:

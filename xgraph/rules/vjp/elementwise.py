@@ -12,7 +12,7 @@ from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import cast_like, refuse
+from xgraph.rules.vjp.shaping import cast_like
 
 
 @vjp("Identity")

@@ -9,7 +9,7 @@ from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.graph.walk import unbroadcast
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import expand_like, like, refuse
+from xgraph.rules.vjp.shaping import expand_like, like
 
 
 @vjp("MatMul", broadcasts=True)

@@ -56,7 +56,7 @@ def global_lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [b.Mul(_per_norm(b, g, s.y[0], p), power_factor(b, x, p))]
 
 
-@vjp("LpPool", needs=lambda s: "ceil_mode=0" if s.attr("ceil_mode", 0) else None)
+@vjp("LpPool", needs=lambda s: "ceil_mode=0" if s.attr("ceil_mode", 0) else _open_windows(s))
 def lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = (Σ over the windows of x of g y^(1 - p)) |x|^(p - 1) sign x."""
     x, p = s.input(0), s.attr("p", 2)
