@@ -51,7 +51,7 @@ def pointing_game(relevance: np.ndarray, evidence: np.ndarray, tolerance: int = 
 
         evidence = np.stack([dilation(np.asarray(mask, bool), disk(tolerance)) for mask in evidence])
     flat, marks = _rows(relevance, evidence)
-    return marks[np.arange(len(flat)), flat.argmax(axis=1)].astype(np.float64)
+    return np.asarray(marks[np.arange(len(flat)), flat.argmax(axis=1)], np.float64)
 
 
 def inside_mass(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def inside_mass(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     positive = np.maximum(flat, 0.0)
     total = positive.sum(axis=1)
     inside = (positive * marks).sum(axis=1)
-    return np.divide(inside, total, out=np.full(len(flat), np.nan), where=total > 0)
+    return np.asarray(np.divide(inside, total, out=np.full(len(flat), np.nan), where=total > 0))
 
 
 def ranking_auc(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -71,8 +71,9 @@ def ranking_auc(relevance: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     from sklearn.metrics import roc_auc_score
 
     flat, marks = _rows(relevance, evidence)
-    mixed = marks.any(axis=1) & ~marks.all(axis=1)
-    return np.asarray([roc_auc_score(m, r) if ok else np.nan for r, m, ok in zip(flat, marks, mixed, strict=True)])
+    return np.asarray(
+        [roc_auc_score(m, r) if m.any() and not m.all() else np.nan for r, m in zip(flat, marks, strict=True)]
+    )
 
 
 def _rows(relevance: np.ndarray, evidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
