@@ -67,7 +67,7 @@ def with_entry(value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ({"img": IMAGE}, "no input 'img'.*it has image"),
+        ({"img": IMAGE}, "no input 'img'; did you mean 'image'"),
         ({"Image": IMAGE}, "did you mean 'image'"),
         ({1: IMAGE}, "no input '1'"),
         ({}, "the input 'image' is missing"),
