@@ -261,6 +261,9 @@ def test_the_gradient_book_says_what_a_node_lacks(op: str, x: Any, rest: Any, at
     outputs = {"LSTM": 3, "GRU": 2, "RNN": 2}.get(op, 1)
     y = ir.Node("", op, inputs, ir.convenience.convert_attributes(attributes), num_outputs=outputs)
     for output in y.outputs:
-        output.type, output.shape = value.type, ir.Shape([d if isinstance(d, str) else 2 * d for d in x] if op == "Resize" else x)
+        output.type, output.shape = (
+            value.type,
+            ir.Shape([d if isinstance(d, str) else 2 * d for d in x] if op == "Resize" else x),
+        )
     site = Site(y)
     assert vjp.lookup(site).describe(site) == said

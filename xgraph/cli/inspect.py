@@ -64,9 +64,7 @@ def _print_summary(model: Model) -> None:
         line("output", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_head(model, port)}")
     line("batch", "any" if model.batch is None else f"fixed: samples run {model.batch} at a time")
     line("pictures", _pictures(model))
-    missing = [row for row in _coverage(model) if row["books"]["vjp"] == "missing"]
-    ops = ", ".join(f"{op} ({count})" for op, count in Counter(row["op"] for row in missing).items())
-    line("gradient", f"no rule for {ops}; see --coverage" if missing else "every node has a rule")
+    line("gradient", _gradient(model))
     line("layers", f"{len(model.layers)}, listed below")
     cam = target_layer(model.layers)
     if cam is not None:
@@ -94,6 +92,19 @@ def _head(model: Model, port: Port) -> str:
     if head is None:
         return "not float"
     return {"none": "logits or scores"}.get(head.kind, f"ends in {head.kind}")
+
+
+def _gradient(model: Model) -> str:
+    """Says whether every node can be differentiated as it is."""
+
+    def counted(rows: Iterable[dict[str, Any]]) -> str:
+        return ", ".join(f"{op} ({count})" for op, count in Counter(row["op"] for row in rows).items())
+
+    said = _coverage(model)
+    missing = counted(row for row in said if row["books"]["vjp"] == "missing")
+    needy = counted(row for row in said if row["books"]["vjp"].startswith("rule, needs"))
+    found = [f"no rule for {missing}"] * bool(missing) + [f"unmet needs of {needy}"] * bool(needy)
+    return f"{'; '.join(found)}; see --coverage" if found else "every node has a rule"
 
 
 def _print_layers(layers: Iterable[Layer]) -> None:
