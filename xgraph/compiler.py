@@ -201,7 +201,7 @@ def explained_value(b: Emit, model: Model, output: str, of: Of) -> Explained:
 
 
 def _class_axis(head: Head, logits: Value) -> int:
-    """Returns the axis of the classes: in (rows, classes), what a head normalises, a linear layer's, or that of maps."""
+    """Returns the axis of classes: in (rows, classes), what a head normalises, a linear layer's, or that of maps."""
     rank = len(dims(logits) or ())
     if rank == 2 or (head.axis is None and rank > 3):
         return 1

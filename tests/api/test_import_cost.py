@@ -11,8 +11,8 @@ import pytest
 import xgraph
 
 HEAVY = (
-    "numpy", "onnxruntime", "onnx", "onnx_ir", "onnxscript", "onnx_shape_inference", "numba", "matplotlib", "paddle", "torch",
-    "skimage", "sklearn", "scipy", "PIL", "yaml", "psutil", "tqdm",
+    "numpy", "onnxruntime", "onnx", "onnx_ir", "onnxscript", "onnx_shape_inference", "numba", "matplotlib", "paddle",
+    "torch", "skimage", "sklearn", "scipy", "PIL", "yaml", "psutil", "tqdm",
 )  # fmt: skip
 
 
