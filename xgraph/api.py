@@ -97,9 +97,9 @@ def compile(
         UnsupportedOpError: Some operators have no rule (when the program first runs or is saved).
     """
     made = create(method, parameters)
-    chosen = of or objective(made)
+    chosen = of or objective(made, model)
     if target is not None:
-        aim = _target(target, of, made)
+        aim = _target(target, of, made, model)
         aim = aim if output is None else replace(aim, output=output)
     elif len(explained_shape(model, output)) == 2:
         aim = Target.top(output=output, of=chosen)
@@ -143,7 +143,7 @@ def explain(
         XGraphError: Something does not fit; the message says what, where, and what to do.
     """
     made = create(method, parameters)
-    chosen = _target(target, of, made)
+    chosen = _target(target, of, made, model)
     program = Program(model, made, chosen, precision=precision)
     return program(x, chosen, device=device, batch=batch, threads=threads, seed=seed, progress=progress)
 
@@ -183,7 +183,7 @@ def explain_each(
         One Attribution of N rows per target.
     """
     made = create(method, parameters)
-    chosen = [_target(target, of, made) for target in targets]
+    chosen = [_target(target, of, made, model) for target in targets]
     if not chosen:
         raise TargetError("explain_each needs at least one target")
     if len({(target.seed, target.of, model.output(target.output).name) for target in chosen}) > 1:
@@ -213,6 +213,6 @@ def list_methods() -> list[MethodInfo]:
     return infos()
 
 
-def _target(given: Any, of: Of | None, method: Method) -> Target:
+def _target(given: Any, of: Of | None, method: Method, model: Model) -> Target:
     """Returns the target; where neither the caller nor a Target says what of it, the method does."""
-    return Target.parse(given, of if of or isinstance(given, Target) else objective(method))
+    return Target.parse(given, of if of or isinstance(given, Target) else objective(method, model))

@@ -153,12 +153,16 @@ def _pullback(b: Emit, model: Model, recipe: Recipe, moved: Mapping[Wrt, Perturb
         names = attribution_names(recipe, number)
         for wrt, place, g, name in zip(recipe.wrt, places, arrived, names, strict=True):
             result = _read_out(b, recipe, wrt, place, g)
-            if recipe.difference:
-                covered = moved[wrt].difference
-                assert covered is not None
-                result = b.Mul(result, covered)
+            if recipe.difference is not None:
+                result = b.Mul(result, _covered(b, recipe, moved[wrt], values[model.value_of(wrt)]))
             add_output(b, _cast(b, _reduced(b, recipe, result), None), name)
     return hidden
+
+
+def _covered(b: Emit, recipe: Recipe, moved: Perturbed, sample: Value) -> Value:
+    assert moved.difference is not None
+    assert moved.start is not None
+    return moved.difference if recipe.difference == "path" else b.Sub(sample, moved.start)
 
 
 def _read_out(b: Emit, recipe: Recipe, wrt: Wrt, place: Value, g: Value | None) -> Value:

@@ -17,7 +17,7 @@ from xgraph.errors import LayerError
 from xgraph.of import Of
 
 Seed: TypeAlias = Literal["index", "given"]
-Perturbation: TypeAlias = Literal["noise", "relative_noise", "path"]
+Perturbation: TypeAlias = Literal["noise", "relative_noise", "mean_noise", "path"]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 Shapes: TypeAlias = Sequence[tuple[int, ...]]
 ALPHA = "xg_alpha"
@@ -72,8 +72,8 @@ class Recipe:
     perturb: tuple[Perturbation, ...] = ()
     """How the values ``at`` are perturbed before anything is computed from them, in this order."""
     at: tuple[Wrt, ...] = ()
-    difference: bool = False
-    """The readout is multiplied by what the path covers: x - baseline."""
+    difference: Literal["path", "sample"] | None = None
+    """The readout is multiplied by what the path covers, or by the sample (without its noise) minus the baseline."""
     taps: tuple[str, ...] = ()
     """Forward values that are outputs too."""
 

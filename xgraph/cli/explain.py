@@ -98,7 +98,7 @@ def explain(
     programs = []
     for name in methods:
         method = create(name, parameters[name])
-        own_target = replace(chosen, of=of or objective(method))
+        own_target = replace(chosen, of=of or objective(method, loaded))
         programs.append(xgraph.Program(loaded, method, own_target, precision=precision))
     if chosen.kind == "per_row" and len(chosen.value) != (samples := samples_in(loaded, files)):
         raise TargetError(f"{len(chosen.value)} targets were given for {samples} samples; give one for each")

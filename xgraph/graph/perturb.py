@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit
-from xgraph.graph.shapes import dims, dtype_of, is_float, rank
+from xgraph.graph.shapes import dims, dtype_of, is_float
 from xgraph.graph.splice import add_input
 
 
@@ -34,6 +34,8 @@ class Perturbed:
     value: ir.Value
     difference: ir.Value | None
     """What the path covers: the (noisy) value minus the baseline; None without a path."""
+    start: ir.Value | None = None
+    """The baseline; None without a path."""
     fixed: tuple[ir.Node, ...] = ()
     """Nodes whose results are constants by definition, though computed from the value: the scale of the noise."""
 
@@ -42,7 +44,8 @@ def perturb(b: Emit, value: ir.Value, kinds: Sequence[str], names: Names) -> Per
     """Perturbs ``value`` for all its users, in the order of ``kinds``.
 
     ``noise`` adds the input ``names.noise``; ``relative_noise`` first multiplies it by the sample's range, max - min;
-    ``path`` gives baseline + α (value - baseline) with one α per row. A baseline may have axes of size 1.
+    ``mean_noise`` multiplies one number per row by the sample's mean and adds it to every entry; ``path`` gives
+    baseline + α (value - baseline) with one α per row. A baseline may have axes of size 1.
 
     Raises:
         GraphError: The value is no float, or has no range.
@@ -50,34 +53,39 @@ def perturb(b: Emit, value: ir.Value, kinds: Sequence[str], names: Names) -> Per
     if not is_float(value):
         raise GraphError(f"'{value.name}' is no float, so it cannot be perturbed")
     users = [(use.node, use.idx) for use in value.uses()]
-    current, difference = value, None
+    current, difference, start = value, None, None
     fixed: list[ir.Node] = []
     for kind in kinds:
         if kind == "path":
-            current, difference = _on_path(b, current, names)
+            current, difference, start = _on_path(b, current, names)
         else:
-            current, scale = _noisy(b, current, names.noise, relative=kind == "relative_noise")
+            current, scale = _noisy(b, current, names.noise, kind)
             fixed += scale
     for node, index in users:
         node.replace_input_with(index, current)
     b.graph.sort()
-    return Perturbed(current, difference, tuple(fixed))
+    return Perturbed(current, difference, start, tuple(fixed))
 
 
-def _noisy(b: Emit, value: ir.Value, name: str, *, relative: bool) -> tuple[ir.Value, list[ir.Node]]:
+def _noisy(b: Emit, value: ir.Value, name: str, kind: str) -> tuple[ir.Value, list[ir.Node]]:
     """Returns the noisy value, and the nodes that scale the noise."""
-    noise = _typed(b, add_input(b.model, name, np.float32, dims(value) or ()), value)
-    scale: list[ir.Node] = []
-    if relative:
-        axes = list(range(1, rank(value)))
-        if not axes:
-            raise GraphError(f"'{value.name}' is one number per row, which has no range for noise to be a share of")
-        noise = b.Mul(noise, b.Sub(b.ReduceMax(value, axes, keepdims=1), b.ReduceMin(value, axes, keepdims=1)))
-        scale = [node for node in (noise.producer(),) if node is not None]
-    return _like(b.Add(value, noise), value), scale
+    shape = dims(value) or ()
+    axes = list(range(1, len(shape)))
+    if kind != "noise" and not axes:
+        raise GraphError(f"'{value.name}' is one number per row, which has no range for noise to be a share of")
+    fed = [shape[0], *[1] * len(axes)] if kind == "mean_noise" else shape
+    noise = _typed(b, add_input(b.model, name, np.float32, fed), value)
+    if kind == "noise":
+        return _like(b.Add(value, noise), value), []
+    if kind == "mean_noise":
+        scale = b.ReduceMean(value, axes, keepdims=1)
+    else:
+        scale = b.Sub(b.ReduceMax(value, axes, keepdims=1), b.ReduceMin(value, axes, keepdims=1))
+    noise = b.Mul(noise, scale)
+    return _like(b.Add(value, noise), value), [node for node in (noise.producer(),) if node is not None]
 
 
-def _on_path(b: Emit, value: ir.Value, names: Names) -> tuple[ir.Value, ir.Value]:
+def _on_path(b: Emit, value: ir.Value, names: Names) -> tuple[ir.Value, ir.Value, ir.Value]:
     shape = dims(value) or ()
     # Sizes other than the batch stay open, so that a constant baseline need not be blown up to the value's size.
     open_shape = [shape[0], *(f"{names.baseline}_dim{axis}" for axis in range(1, len(shape)))]
@@ -87,7 +95,7 @@ def _on_path(b: Emit, value: ir.Value, names: Names) -> tuple[ir.Value, ir.Value
     alpha = _typed(b, alpha, value)
     difference = _like(b.Sub(value, start), value)
     along = _like(b.Mul(b.Unsqueeze(alpha, list(range(1, len(shape)))), difference), value)
-    return _like(b.Add(start, along), value), difference
+    return _like(b.Add(start, along), value), difference, start
 
 
 def _typed(b: Emit, value: ir.Value, like: ir.Value) -> ir.Value:

@@ -38,9 +38,8 @@ class GradCam:
     relu: bool = True
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    @property
-    def objective(self) -> Of:
-        """What is explained unless the caller says."""
+    def objective(self, model: Model) -> Of:
+        """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 
     def plan(self, model: Model, target: Target) -> Plan:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xgraph.errors import MethodError
 from xgraph.methods.registry import register
-from xgraph.methods.wrapped import base_plan, channel_axes
+from xgraph.methods.wrapped import base_plan, channel_axes, on_embeddings
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import WeightedSum
 from xgraph.sampling import RandomPath, RandomStart, StraightPath
@@ -18,6 +18,7 @@ from xgraph.sampling.baseline import RANDOM, specs_of
 if TYPE_CHECKING:
     from xgraph.model import Model
     from xgraph.of import Of
+    from xgraph.plan import Perturbation
     from xgraph.target import Target
 
 
@@ -36,7 +37,9 @@ class GradientShap:
         baseline: as in ``integrated_gradients``; of a tuple, one is drawn for each point, and so are random ones.
         wrt: ``"input:NAME"``, ``"layer:NAME"`` or ``"embedding:INPUT"``; default: as of ``gradient``.
         reduce: ``"sum"`` adds up the last axis.
-        variant: ``"interpretdl"``: 5 samples, noise 0.1 and the probability are its defaults; the formula is the same.
+        variant: ``"interpretdl"``: 5 samples, noise 0.1 and the probability are its defaults. For images the formula is
+            the same; on token embeddings w the noise is one number u · noise · mean(w) per sample, and the gradient is
+            multiplied by w itself.
     """
 
     name: ClassVar[str] = "gradient_shap"
@@ -50,9 +53,8 @@ class GradientShap:
     reduce: Literal["sum"] | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    @property
-    def objective(self) -> Of:
-        """What is explained unless the caller says."""
+    def objective(self, model: Model) -> Of:
+        """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 
     def plan(self, model: Model, target: Target) -> Plan:
@@ -70,11 +72,13 @@ class GradientShap:
         at = recipe.wrt
         channels = channel_axes(model, at)
         specs = specs_of(self.baseline)
-        drawn = RandomPath(self.samples, at, specs, self.noise, channels)
+        shared = self.variant == "interpretdl" and on_embeddings(at)
+        drawn = RandomPath(self.samples, at, specs, self.noise, channels, shared)
         # Where all draws begin at one place, one forward pass finds what the target is there.
         several = len(specs) > 1 or (isinstance(specs[0], str) and specs[0] in RANDOM)
         start = RandomStart(drawn) if several else StraightPath(at, specs, np.zeros(1), np.ones(1), channels)
-        random = replace(recipe, perturb=("relative_noise", "path"), at=at, difference=True)
+        noise: Perturbation = "mean_noise" if shared else "relative_noise"
+        random = replace(recipe, perturb=(noise, "path"), at=at, difference="sample" if shared else "path")
         forward = Recipe(output=recipe.output, of=recipe.of, perturb=("path",), at=at)
         return replace(
             plan,

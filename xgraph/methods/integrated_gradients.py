@@ -9,7 +9,7 @@ import numpy as np
 
 from xgraph.errors import MethodError
 from xgraph.methods.registry import register
-from xgraph.methods.wrapped import base_plan, channel_axes
+from xgraph.methods.wrapped import base_plan, channel_axes, on_embeddings, places
 from xgraph.plan import Plan, Recipe, Stage
 from xgraph.reducing import WeightedSum
 from xgraph.sampling import StraightPath
@@ -46,7 +46,7 @@ class IntegratedGradients:
             ``gradient``.
         reduce: ``"sum"`` adds up the last axis.
         variant: ``"interpretdl"``: equal weights on steps that include both ends, as InterpretDL 0.8.0 computes it (50
-            steps and the probability are its defaults).
+            steps are its default, and for images the probability).
     """
 
     name: ClassVar[str] = "integrated_gradients"
@@ -64,10 +64,11 @@ class IntegratedGradients:
     reduce: Literal["sum"] | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    @property
-    def objective(self) -> Of:
-        """What is explained unless the caller says."""
-        return "probability" if self.variant == "interpretdl" else "logit"
+    def objective(self, model: Model) -> Of:
+        """Returns what is explained unless the caller says; InterpretDL takes the probability for images only."""
+        if self.variant == "paper" or on_embeddings(places(model, self.wrt)):
+            return "logit"
+        return "probability"
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns the base method's backward pass along the path, and a forward pass at its beginning.
@@ -93,7 +94,7 @@ class IntegratedGradients:
             raise MethodError(
                 f"integrated_gradients: '{self.base}' explains {recipe.wrt[0]}, not {at[0]}, which the path is of"
             )
-        recipe = replace(recipe, perturb=("path",), at=at, difference=True)
+        recipe = replace(recipe, perturb=("path",), at=at, difference="path")
         channels = channel_axes(model, at)
         specs = specs_of(self.baseline) * self.trials
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.metadata import entry_points
@@ -110,10 +110,10 @@ def method_class(name: str) -> Any:
     return methods[name]
 
 
-def objective(method: Method) -> Of:
+def objective(method: Method, model: Model) -> Of:
     """Returns what a method explains of a target unless the caller says; the logit but for some variants."""
-    chosen: Of = getattr(method, "objective", "logit")
-    return chosen
+    own: Callable[[Model], Of] | None = getattr(method, "objective", None)
+    return "logit" if own is None else own(model)
 
 
 def infos() -> list[MethodInfo]:

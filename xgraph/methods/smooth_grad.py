@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xgraph.errors import MethodError
 from xgraph.methods.registry import register
-from xgraph.methods.wrapped import base_plan, places, wrapped_kind
+from xgraph.methods.wrapped import base_plan, on_embeddings, places, wrapped_kind
 from xgraph.plan import Plan, Stage
 from xgraph.reducing import WeightedSum
 from xgraph.sampling import Noise
@@ -40,8 +40,8 @@ class SmoothGrad:
         wrt: of the base method.
         layer: of the base method.
         reduce: of the base method.
-        variant: ``"interpretdl"`` explains the probability unless told otherwise, as InterpretDL 0.8.0 does; the
-            formula is the same.
+        variant: ``"interpretdl"`` explains the probability unless told otherwise, as InterpretDL 0.8.0 does. For
+            images the formula is the same; to token embeddings it adds one number u · noise · mean(w) per sample.
     """
 
     name: ClassVar[str] = "smooth_grad"
@@ -64,9 +64,8 @@ class SmoothGrad:
         kind = wrapped_kind(self.base)
         return "sensitivity" if kind == "attribution" and self.moment != "mean" else kind
 
-    @property
-    def objective(self) -> Of:
-        """What is explained unless the caller says."""
+    def objective(self, model: Model) -> Of:
+        """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 
     def plan(self, model: Model, target: Target) -> Plan:
@@ -81,7 +80,9 @@ class SmoothGrad:
             )
         given = {"wrt": self.wrt, "layer": self.layer, "reduce": self.reduce}
         plan = base_plan(self.base, given, model, target)
-        kind: Perturbation = "relative_noise" if self.relative else "noise"
-        recipe = replace(plan.stages[-1].recipe, perturb=(kind,), at=places(model, self.at, target.output))
-        stage = Stage(recipe, Noise(self.samples, self.noise), WeightedSum(self.moment))
+        at = places(model, self.at, target.output)
+        shared = self.variant == "interpretdl" and on_embeddings(at)
+        kind: Perturbation = "mean_noise" if shared else "relative_noise" if self.relative else "noise"
+        recipe = replace(plan.stages[-1].recipe, perturb=(kind,), at=at)
+        stage = Stage(recipe, Noise(self.samples, self.noise, shared), WeightedSum(self.moment))
         return replace(plan, stages=(stage,))

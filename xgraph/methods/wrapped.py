@@ -42,12 +42,17 @@ def wrapped_kind(name: str) -> Kind:
     return create(name, {}).kind
 
 
+def on_embeddings(at: tuple[Wrt, ...]) -> bool:
+    """Tells whether what is perturbed are token embeddings, where InterpretDL computes something of its own."""
+    return all(wrt.kind == "embedding" for wrt in at)
+
+
 def channel_axes(model: Model, at: tuple[Wrt, ...]) -> tuple[int, ...]:
     """Returns the channel axis of each value: 1, but for images whose channels come last."""
     axes = {port.name: port.channel_axis for port in model.inputs}
     return tuple((axes.get(wrt.name) or 1) if wrt.kind == "input" else 1 for wrt in at)
 
 
-def places(model: Model, at: str | None, output: str | None) -> tuple[Wrt, ...]:
+def places(model: Model, at: str | None, output: str | None = None) -> tuple[Wrt, ...]:
     """Returns the values that are perturbed; by default what is explained of ``output`` by default."""
     return tuple(place.wrt for place in model.resolve_wrt(at, output))

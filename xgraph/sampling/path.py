@@ -11,7 +11,8 @@ import numpy as np
 from xgraph.errors import MethodError
 from xgraph.plan import ALPHA, Batch, Feeds, Shapes, Wrt, feed_name
 from xgraph.sampling.baseline import baseline, described, misfit
-from xgraph.sampling.philox import normals, uniforms
+from xgraph.sampling.noise import drawn_noise
+from xgraph.sampling.philox import uniforms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +90,8 @@ class RandomPath:
     level: float
     channels: tuple[int, ...] = ()
     """The channel axis of each perturbed value; empty: 1 for all."""
+    shared: bool = False
+    """The noise is one number for all entries of a sample."""
 
     @property
     def in_graph(self) -> None:
@@ -100,8 +103,9 @@ class RandomPath:
         """Returns the samples, noise, positions on the path, and baselines."""
         feeds = {name: array[rows] for name, array in inputs.items()}
         for part, shape in enumerate(shapes):
-            noise = normals("noise", seed, first_row + rows, draws, shape, part)
-            feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(self.level)
+            feeds[feed_name("noise", part, len(shapes))] = drawn_noise(
+                self.level, seed, first_row + rows, draws, shape, part, shared=self.shared
+            )
         feeds[ALPHA] = uniforms("alpha", seed, first_row + rows, draws)
         feeds.update(self.drawn_baselines(inputs, shapes, rows, draws, seed, first_row))
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
