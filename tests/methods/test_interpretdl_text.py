@@ -12,7 +12,7 @@ from xgraph.sampling.philox import normals, uniforms
 
 pytest.importorskip("torch")
 
-from methods.cases import CASES, SEED, TARGETS, Load, assert_close  # noqa: E402
+from methods.cases import CASES, SEED, TARGETS, Load, assert_close
 
 pytestmark = pytest.mark.torch
 
