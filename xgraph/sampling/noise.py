@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,23 +28,19 @@ class Noise:
     ) -> Batch:
         """Returns the samples, and one noise array per perturbed value."""
         feeds = {name: array[rows] for name, array in inputs.items()}
-        for part, shape in enumerate(shapes):
-            feeds[feed_name("noise", part, len(shapes))] = drawn_noise(
-                self.level, seed, first_row + rows, draws, shape, part, shared=self.shared
-            )
+        feeds.update(noise_feeds(self.level, seed, first_row + rows, draws, shapes, shared=self.shared))
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
 
 
-def drawn_noise(
-    level: float,
-    seed: int,
-    rows: np.ndarray,
-    draws: np.ndarray,
-    shape: Sequence[int],
-    part: int,
-    *,
-    shared: bool = False,
-) -> np.ndarray:
-    """Returns N(0, level²) of ``(pairs, *shape)``, or one number for all entries of a pair, with axes of size 1."""
-    noise = normals("noise", seed, rows, draws, [1] * len(shape) if shared else shape, part)
-    return np.asarray(noise * np.float32(level))
+def noise_feeds(
+    level: float, seed: int, rows: np.ndarray, draws: np.ndarray, shapes: Shapes, *, shared: bool
+) -> dict[str, np.ndarray]:
+    """Returns N(0, level²) for every perturbed value, ``(pairs, *shape)``.
+
+    Where it is ``shared``, a pair has one number for all its entries, with axes of size 1.
+    """
+    feeds = {}
+    for part, shape in enumerate(shapes):
+        noise = normals("noise", seed, rows, draws, [1] * len(shape) if shared else shape, part)
+        feeds[feed_name("noise", part, len(shapes))] = noise * np.float32(level)
+    return feeds

@@ -11,7 +11,7 @@ import numpy as np
 from xgraph.errors import MethodError
 from xgraph.plan import ALPHA, Batch, Feeds, Shapes, Wrt, feed_name
 from xgraph.sampling.baseline import baseline, described, misfit
-from xgraph.sampling.noise import drawn_noise
+from xgraph.sampling.noise import noise_feeds
 from xgraph.sampling.philox import uniforms
 
 
@@ -102,10 +102,7 @@ class RandomPath:
     ) -> Batch:
         """Returns the samples, noise, positions on the path, and baselines."""
         feeds = {name: array[rows] for name, array in inputs.items()}
-        for part, shape in enumerate(shapes):
-            feeds[feed_name("noise", part, len(shapes))] = drawn_noise(
-                self.level, seed, first_row + rows, draws, shape, part, shared=self.shared
-            )
+        feeds.update(noise_feeds(self.level, seed, first_row + rows, draws, shapes, shared=self.shared))
         feeds[ALPHA] = uniforms("alpha", seed, first_row + rows, draws)
         feeds.update(self.drawn_baselines(inputs, shapes, rows, draws, seed, first_row))
         return Batch(rows, draws, feeds, np.full(len(rows), 1.0 / self.draws))
