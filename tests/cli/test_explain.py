@@ -177,6 +177,7 @@ def test_large_arrays_are_taken_in_parts(
     [
         ("top:2", None),
         ("contrast:1,0", "dog rather than cat"),
+        ("contrast:dog,cat", "dog rather than cat"),
         ("index:3", "entry 3"),
         ("dog", "dog"),
         ("0", "cat"),

@@ -8,7 +8,7 @@ from xgraph.errors import TargetError, nearest
 from xgraph.of import Of
 from xgraph.target import Target
 
-_FORMS = "a class number, numbers per row as 3,7,7, a label, top:K, contrast:A,B, pixel:C,Y,X, box:I,C or index:I,J"
+_FORMS = "a class (number or label), one per row as 3,7,7, top:K, contrast:A,B, pixel:C,Y,X, box:I,C or index:I,J"
 
 
 def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
@@ -27,7 +27,7 @@ def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
     form, colon, rest = text.partition(":")
     if colon and form == "region":
         raise TargetError("a region needs a mask, so it is for Python: xgraph.Target.region(class_index, mask)")
-    numbers = _numbers(rest if colon else text)
+    numbers = _numbers(rest if colon else text, labels)
     if numbers is None:
         close = nearest(text, labels)
         raise TargetError(f"target '{text}' is not understood{close or f'; write {_FORMS}'}")
@@ -49,8 +49,13 @@ def read_target(text: str | None, of: Of, labels: Sequence[str]) -> Target:
     raise TargetError(f"target '{text}' is not understood; write {_FORMS}")
 
 
-def _numbers(text: str) -> list[int] | None:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        return None
+def _numbers(text: str, labels: Sequence[str]) -> list[int] | None:
+    """Returns the numbers in ``text``; a label that only one class has stands for its number."""
+    numbers = []
+    for part in text.split(","):
+        named = [i for i, label in enumerate(labels) if label == part.strip()]
+        try:
+            numbers.append(named[0] if len(named) == 1 else int(part))
+        except ValueError:
+            return None
+    return numbers
