@@ -201,7 +201,7 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     # The target.
     "target out of range": (explain("-t", "5"), 1, r"target 5 does not exist: the output has 5 classes, 0 to 4"),
     "negative target": (explain("-t", "-1"), 1, r"leave the target out for the predicted class"),
-    "target that is no number": (explain("-t", "cat"), 1, r"target 'cat' is not understood; write a class number"),
+    "target that is no number": (explain("-t", "cat"), 1, r"target 'cat' is not understood; write a class"),
     "label typo": (labelled("catt"), 1, r"target 'catt' is not understood; did you mean 'cat'"),
     "label of two classes": (labelled("crane"), 1, r"'crane' stands for the classes 3, 4; give the number"),
     "too few targets": (explain("-t", "1,2"), 1, r"2 targets were given for 1 samples"),
