@@ -85,11 +85,11 @@ def test_rules(name: str, rule: Any, steps: int, net_model: Load) -> None:
     assert_close(found.values[case.key], literal(site, 0.0, steps, rule))
 
 
-@pytest.mark.parametrize("name", ["image", "embedding"])
-def test_interpretdl(name: str, net_model: Load) -> None:
-    case, site = CASES[name], CASES[name].site("probability")
+@pytest.mark.parametrize(("name", "of"), [("image", "probability"), ("embedding", "logit")])
+def test_interpretdl(name: str, of: str, net_model: Load) -> None:
+    case, site = CASES[name], CASES[name].site(of)
     found = explain(net_model(case.net), case, variant="interpretdl", steps=6)
-    assert found.target.of == "probability"
+    assert found.target.of == of
     assert_close(found.values[case.key], literal(site, 0.0, 6, "interpretdl"))
 
 

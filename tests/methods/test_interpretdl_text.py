@@ -54,11 +54,3 @@ def test_gradient_shap(net_model: Load) -> None:
     summed = explain(net_model(CASE.net), "gradient_shap", samples=SAMPLES, noise=NOISE, reduce="sum")
     assert_close(summed.values[CASE.key], expected.sum(axis=2))
 
-
-def test_integrated_gradients_explain_the_logit(net_model: Load) -> None:
-    site = CASE.site("logit")
-    words = site.value
-    expected = words * np.mean([site.gradient(k / 9 * words) for k in range(10)], axis=0)
-    found = explain(net_model(CASE.net), "integrated_gradients", steps=10)
-    assert found.target.of == "logit"
-    assert_close(found.values[CASE.key], expected)
