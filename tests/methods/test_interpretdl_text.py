@@ -53,4 +53,3 @@ def test_gradient_shap(net_model: Load) -> None:
     assert_close(found.values[CASE.key], expected)
     summed = explain(net_model(CASE.net), "gradient_shap", samples=SAMPLES, noise=NOISE, reduce="sum")
     assert_close(summed.values[CASE.key], expected.sum(axis=2))
-
