@@ -15,10 +15,13 @@ from xgraph.exporters import Exported, find
 DATA = Path(__file__).parents[1] / "data"
 
 
-@pytest.fixture(autouse=True)
-def _needs_paddle(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("paddle") and not (find_spec("paddle") and find_spec("paddle2onnx")):
-        pytest.skip("needs the paddle extra")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs Paddle before any fixture of the session starts it."""
+    if find_spec("paddle") and find_spec("paddle2onnx"):
+        return
+    for item in items:
+        if item.get_closest_marker("paddle"):
+            item.add_marker(pytest.mark.skip(reason="needs the paddle extra"))
 
 
 @pytest.fixture(scope="session")
