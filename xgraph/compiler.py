@@ -103,7 +103,6 @@ def _rewritten(model: Model, recipe: Recipe, profile: str) -> tuple[Graph, dict[
     work.graph.outputs.extend(value for value in dict.fromkeys(hidden.values()) if value not in outputs)
     clean(work)
     lower(work, profile)
-    clean(work)
     del work.graph.outputs[len(outputs) :]
     return work, hidden
 

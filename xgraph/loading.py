@@ -16,7 +16,7 @@ import numpy as np
 import platformdirs
 
 import xgraph
-from xgraph.errors import ExportError, GraphError, InputError
+from xgraph.errors import GraphError, InputError
 from xgraph.exporters import Exported, Exporter, find
 from xgraph.exporters.base import Check
 from xgraph.graph.evaluator import detach_weights
@@ -241,6 +241,3 @@ def _compare(graph: Graph, check: Check, path: Path) -> None:
 
 def _versions() -> dict[str, str]:
     return {"xgraph": xgraph.__version__, "onnx": version("onnx"), "onnx-ir": version("onnx-ir")}
-
-
-__all__ = ["ExportError", "describe", "load_model"]

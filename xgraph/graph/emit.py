@@ -106,11 +106,6 @@ class Emit:
         self._emitted[key] = tuple(results)
         return tuple(results)
 
-    def replay(self, node: ir.Node, inputs: Sequence[Value | None]) -> tuple[Value, ...]:
-        """Emits a copy of ``node`` over other inputs."""
-        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-        return self.op(node.op_type, inputs, attributes, outputs=len(node.outputs), domain=node.domain)
-
     def constant(self, array: np.ndarray) -> Value:
         """Returns an initializer holding ``array``; equal small ones are shared."""
         array = np.ascontiguousarray(array).reshape(np.shape(array))

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from xgraph.graph.emit import Emit
+from xgraph.graph.splice import clean
 
 _PREFIX = "xg/step/"
 
@@ -52,8 +53,7 @@ def sum_over_steps(
     _share_weights(b, graph)
     graph.outputs.clear()
     graph.outputs.extend([still, *last])
-    graph.sort()
-    _needed_only(graph)
+    clean(step)
     graph.outputs.clear()
     nodes = list(graph)
     graph.remove(nodes)
@@ -86,13 +86,3 @@ def _share_weights(b: Emit, graph: ir.Graph) -> None:
             outer = b.constant(tensor.numpy()) if tensor is not None else value
         value.replace_all_uses_with(outer)
         del graph.initializers[name]
-
-
-def _needed_only(graph: ir.Graph) -> None:
-    """Removes nodes that no output of the step needs."""
-    needed = set(graph.outputs)
-    for node in reversed(list(graph)):
-        if any(value in needed for value in node.outputs):
-            needed.update(value for value in node.inputs if value is not None)
-        else:
-            graph.remove(node, safe=True)
