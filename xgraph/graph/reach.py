@@ -6,7 +6,11 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
+from xgraph.graph.operands import operands
 from xgraph.graph.shapes import is_float
+
+_QUANTISED = ("DequantizeLinear",)
+"""Here integers stand for numbers, and a gradient passes straight through."""
 
 
 def carriers(model: ir.Model, output: str) -> set[str]:
@@ -17,7 +21,8 @@ def carriers(model: ir.Model, output: str) -> set[str]:
     found = {output}
     for node in reversed(model.graph):
         if any(value.name in found for value in node.outputs):
-            found.update(value.name or "" for value in node.inputs if value is not None and _may_carry(value))
+            read = [value for value in operands(node) if value is not None]
+            found.update(value.name or "" for value in read if _may_carry(value) or node.op_type in _QUANTISED)
     return found
 
 
@@ -25,7 +30,7 @@ def first_float(model: ir.Model, inputs: Collection[str]) -> str | None:
     """Returns the name of the first float value that is computed from one of ``inputs``, or None."""
     live = set(inputs)
     for node in model.graph:
-        if not any(value is not None and value.name in live for value in node.inputs):
+        if not any(value is not None and value.name in live for value in operands(node)):
             continue
         if node.op_type not in ("Shape", "Size"):
             for value in node.outputs:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from xgraph.errors import GraphError
+from xgraph.graph.operands import operands
 
 
 class Site:
@@ -16,7 +17,7 @@ class Site:
 
     Attributes:
         op: operator name at the model's opset, with its domain in front unless it is the default one.
-        x: inputs; None stands for an omitted optional input.
+        x: inputs; None stands for an omitted optional input. Behind them, what the node's bodies capture.
         y: outputs.
         wants: per input, whether it lies on a path to what is asked for.
     """
@@ -24,7 +25,7 @@ class Site:
     def __init__(self, node: ir.Node, wants: Sequence[bool] | None = None) -> None:
         self.node = node
         self.op = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-        self.x: tuple[ir.Value | None, ...] = tuple(node.inputs)
+        self.x: tuple[ir.Value | None, ...] = operands(node)
         self.y: tuple[ir.Value, ...] = tuple(node.outputs)
         self.wants: tuple[bool, ...] = tuple(wants) if wants is not None else (True,) * len(self.x)
 

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from xgraph.errors import GraphError, ShapeUnknownError, UnsupportedOpError
 from xgraph.graph.emit import Emit
+from xgraph.graph.operands import operands
 from xgraph.graph.shapes import dims, is_float, named_dims, rank
 from xgraph.graph.site import Site
 
@@ -33,6 +34,8 @@ class Entry:
     """The rule answers in the shape of the output; the walker sums to each input's shape."""
     needs: Needs | None = None
     """Tells what the rule asks of a node beyond its operator, such as a fixed axis."""
+    integers: bool = False
+    """The rule passes cotangents, which are floats, through integers that stand for quantised numbers."""
 
     def lack(self, site: Site) -> str | None:
         """Returns what the node lacks for the rule to work, such as ``"a fixed 'sequence' axis"``, or None."""
@@ -83,7 +86,7 @@ def pull(
         site = Site(node, wants)
         with b.derived_from(node):
             outgoing = _apply(b, entry, site, incoming)
-        for value, share in zip(node.inputs, outgoing, strict=True):
+        for value, share in zip(operands(node), outgoing, strict=True):
             if value is not None and share is not None:
                 arrived.setdefault(value, []).append(share)
     for value in wrt:
@@ -113,19 +116,20 @@ def find_path(
     for node in nodes:
         if not any(value in needed for value in node.outputs):
             continue
-        wants = [value is not None and value in active and is_float(value) for value in node.inputs]
+        wants = [value is not None and value in active for value in operands(node)]
         site = Site(node, wants)
         if not any(wants):
             if any(value in active for value in node.outputs):
                 path.append((node, Entry(), wants))
             continue
         entry = lookup(site)
-        if entry is None:
+        if entry is None or (entry.rule is not None and not entry.integers and _reads_integers(site)):
             missing.append(site)
         elif entry.rule is not None:
             path.append((node, entry, wants))
         if entry is None or entry.rule is not None:
-            active.update(value for value in node.outputs if is_float(value))
+            integers = entry is not None and entry.integers
+            active.update(value for value in node.outputs if integers or is_float(value))
     if missing:
         raise UnsupportedOpError(_missing_message(missing))
     return path
@@ -135,8 +139,13 @@ def _ancestors(nodes: Sequence[ir.Node], seeds: Mapping[ir.Value, object]) -> se
     needed = set(seeds)
     for node in reversed(nodes):
         if any(value in needed for value in node.outputs):
-            needed.update(value for value in node.inputs if value is not None)
+            needed.update(value for value in operands(node) if value is not None)
     return needed
+
+
+def _reads_integers(site: Site) -> bool:
+    pairs = zip(site.x, site.wants, strict=True)
+    return any(wanted and value is not None and not is_float(value) for value, wanted in pairs)
 
 
 def _missing_message(missing: Sequence[Site]) -> str:
@@ -221,4 +230,21 @@ def _unbroadcast_at_run_time(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
     return total
 
 
-__all__ = ["Entry", "Lookup", "Needs", "Rule", "find_path", "pull", "unbroadcast"]
+def nodes_between(wrt: Sequence[ir.Value | None], results: Sequence[ir.Value]) -> list[ir.Node]:
+    """Returns the nodes that compute ``results``, from ``wrt`` on, in topological order."""
+    stop = set(wrt)
+    found: dict[ir.Node, None] = {}
+    stack = [(value.producer(), False) for value in reversed(results) if value not in stop]
+    while stack:
+        node, seen = stack.pop()
+        if node is None or node in found:
+            continue
+        if seen:
+            found[node] = None
+            continue
+        stack.append((node, True))
+        stack.extend((v.producer(), False) for v in operands(node) if v is not None and v not in stop)
+    return list(found)
+
+
+__all__ = ["Entry", "Lookup", "Needs", "Rule", "find_path", "nodes_between", "pull", "unbroadcast"]

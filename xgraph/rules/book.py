@@ -16,18 +16,21 @@ class Book:
     name: str
     entries: dict[str, Entry] = field(default_factory=dict)
 
-    def __call__(self, *ops: str, broadcasts: bool = False, needs: Needs | None = None) -> Callable[[Rule], Rule]:
+    def __call__(
+        self, *ops: str, broadcasts: bool = False, needs: Needs | None = None, integers: bool = False
+    ) -> Callable[[Rule], Rule]:
         """Registers a rule for ``ops``.
 
         Args:
             ops: operator names; those outside the default domain as ``"domain::Op"``.
             broadcasts: the rule answers in the shape of the output and the walker un-broadcasts.
             needs: tells what a node lacks for the rule to work, or None.
+            integers: the rule passes cotangents through integers that stand for quantised numbers.
         """
 
         def register(rule: Rule) -> Rule:
             for op in ops:
-                self._add(op, Entry(rule=rule, broadcasts=broadcasts, needs=needs))
+                self._add(op, Entry(rule=rule, broadcasts=broadcasts, needs=needs, integers=integers))
             return rule
 
         return register

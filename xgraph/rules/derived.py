@@ -1,0 +1,44 @@
+"""Rules that follow from writing an operator out in others, which have rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from xgraph.graph.emit import Emit, Value
+from xgraph.graph.site import Site
+from xgraph.graph.walk import Needs, Rule, nodes_between, pull
+from xgraph.rules.book import Book
+
+Spelling: TypeAlias = Callable[[Emit, Site], Sequence["Value | None"]]
+"""Emits what a node computes in other operators; one value per output, None for outputs without a gradient."""
+
+
+def through(book: Book, *ops: str, needs: Needs | None = None) -> Callable[[Spelling], Spelling]:
+    """Registers, for ``ops``, the rule that pulls cotangents through what a spelling emits.
+
+    The node itself stays as it is: only those values of the spelling are computed that its rules read.
+    """
+
+    def register(spelling: Spelling) -> Spelling:
+        book(*ops, needs=needs)(pulled_through(book, spelling))
+        return spelling
+
+    return register
+
+
+def pulled_through(book: Book, spelling: Spelling) -> Rule:
+    """Returns the rule that pulls cotangents through what ``spelling`` emits."""
+
+    def rule(b: Emit, s: Site, *incoming: Value | None) -> Sequence[Value | None]:
+        spelled = spelling(b, s)
+        seeds: dict[Value, Value] = {}
+        for value, g in zip(spelled, incoming, strict=True):
+            if value is not None and g is not None:
+                seeds[value] = b.Add(seeds[value], g) if value in seeds else g
+        # What is read twice gets its whole gradient once.
+        wanted = list(dict.fromkeys(x for x, wanted in zip(s.x, s.wants, strict=True) if x is not None and wanted))
+        found = dict(zip(wanted, pull(b, nodes_between(wanted, list(seeds)), book.lookup, seeds, wanted), strict=True))
+        return [None if x is None or not wants else found.pop(x, None) for x, wants in zip(s.x, s.wants, strict=True)]
+
+    return rule
