@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,7 +33,7 @@ _SHARED_BYTES = 1 << 16
 
 
 class Emit:
-    """Appends nodes to a model's graph.
+    """Appends nodes to a model's graph, or to a body inside it (see ``inside``).
 
     Operands may be values, NumPy arrays, Python numbers (of the dtype of the first value operand) or lists of
     ints (int64 vectors). Names all begin with ``xg/``.
@@ -48,10 +50,21 @@ class Emit:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._emitted: dict[Any, tuple[Value, ...]] = {}
         # Nodes keep their names when their outputs are renamed, so both count.
-        self._taken = {node.name for node in self.graph}
-        self._taken.update(value.name for node in self.graph for value in node.outputs)
-        self._taken.update(self.graph.initializers, (value.name for value in self.graph.inputs))
-        self._count = 0
+        self._taken = {node.name for node in self.graph.all_nodes()}
+        self._taken.update(value.name for node in self.graph.all_nodes() for value in node.outputs)
+        for graph in model.graphs():
+            self._taken.update(graph.initializers, (value.name for value in graph.inputs))
+        self._numbers = count(1)
+
+    def inside(self, body: ir.Graph) -> Emit:
+        """Returns an emitter that appends to a body of this graph.
+
+        Both draw from one stock of names, and constants go to the outermost graph. Nodes are not shared: what the
+        graph around a body has emitted is no node of the body.
+        """
+        inner = copy(self)
+        inner.graph, inner._emitted = body, {}
+        return inner
 
     def __getattr__(self, op: str) -> Callable[..., Value]:
         if op.startswith("_") or not op[:1].isupper():
@@ -90,8 +103,7 @@ class Emit:
         key = (domain, op, tuple(id(value) for value in inputs), _frozen(given), outputs)
         if key in self._emitted:
             return self._emitted[key]
-        self._count += 1
-        name = self._name(op)
+        name = self.name(op)
         results = [ir.Value(name=name if i == 0 else f"{name}.{i}") for i in range(outputs)]
         node = ir.node(op, inputs, given, domain=domain, outputs=results, name=name)
         if self.source:
@@ -102,7 +114,7 @@ class Emit:
         else:
             self._infer(node)
         self.graph.append(node)
-        self.graph.opset_imports.setdefault(domain, 1)
+        self.model.graph.opset_imports.setdefault(domain, 1)
         self._emitted[key] = tuple(results)
         return tuple(results)
 
@@ -112,11 +124,10 @@ class Emit:
         key = (array.dtype.str, array.shape, array.tobytes() if array.nbytes <= _SHARED_BYTES else b"")
         if array.nbytes <= _SHARED_BYTES and key in self._constants:
             return self._constants[key]
-        self._count += 1
-        value = ir.Value(name=self._name("const"), const_value=ir.tensor(array))
+        value = ir.Value(name=self.name("const"), const_value=ir.tensor(array))
         value.const_value.name = value.name  # type: ignore[union-attr]
         value.shape, value.dtype = ir.Shape(array.shape), ir.DataType.from_numpy(array.dtype)
-        self.graph.register_initializer(value)
+        self.model.graph.register_initializer(value)
         self._constants[key] = value
         return value
 
@@ -129,6 +140,10 @@ class Emit:
     def cast(self, value: Value, dtype: np.dtype) -> Value:
         """Emits a Cast to a NumPy dtype."""
         return self.Cast(value, to=int(ir.DataType.from_numpy(dtype)))
+
+    def name(self, stem: str) -> str:
+        """Returns a name that nothing has."""
+        return next(name for number in self._numbers if (name := f"xg/{stem}_{number}") not in self._taken)
 
     @contextmanager
     def derived_from(self, node: ir.Node) -> Iterator[None]:
@@ -171,10 +186,6 @@ class Emit:
             if value.shape is not None:
                 value.shape = ir.Shape(simplified(dim) for dim in value.shape)
 
-    def _name(self, op: str) -> str:
-        while (name := f"xg/{op}_{self._count}") in self._taken:
-            self._count += 1
-        return name
 
 
 def _schema(op: str, opset: int) -> onnx.defs.OpSchema:
@@ -186,7 +197,8 @@ def _schema(op: str, opset: int) -> onnx.defs.OpSchema:
 
 def _symbols(graph: ir.Graph) -> set[str]:
     """Returns the names in the shapes of a graph, so that what inference invents is never taken for one of them."""
-    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    values = [*graph.inputs, *(value for node in graph.all_nodes() for value in node.outputs)]
+    values += [value for body in graph.subgraphs() for value in body.inputs]
     dims = [dim for value in values if value.shape is not None for dim in value.shape]
     named = [dim.value for dim in dims if isinstance(dim, ir.SymbolicDim) and dim.value is not None]
     return {name for dim in named for name in re.findall(r"[^\W\d]\w*", dim)}
@@ -194,6 +206,7 @@ def _symbols(graph: ir.Graph) -> set[str]:
 
 def _frozen(attributes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     def freeze(value: Any) -> Any:
+        value = value.value if isinstance(value, ir.Attr) else value
         return tuple(value) if isinstance(value, list | tuple) else value
 
     frozen = []

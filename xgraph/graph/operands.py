@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
+
+
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """Yields the bodies of If, Loop and Scan; other nodes have none."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
 
 
 def operands(node: ir.Node) -> tuple[ir.Value | None, ...]:
     """Returns the inputs of a node, then what its bodies capture, each once and in the order of first use."""
     captured: dict[ir.Value, None] = {}
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            captured.update(dict.fromkeys(_captured(attribute.as_graph())))
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            for graph in attribute.as_graphs():
-                captured.update(dict.fromkeys(_captured(graph)))
+    for body in bodies(node):
+        captured.update(dict.fromkeys(_captured(body)))
     return (*node.inputs, *captured)
 
 

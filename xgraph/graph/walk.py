@@ -7,7 +7,7 @@ here and nowhere else: reachability, accumulation, un-broadcasting, arity, prove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -98,8 +98,8 @@ def pull(
 def find_path(
     nodes: Sequence[ir.Node],
     lookup: Lookup,
-    seeds: Mapping[ir.Value, object],
-    wrt: Sequence[ir.Value],
+    seeds: Iterable[ir.Value],
+    wrt: Iterable[ir.Value],
 ) -> list[tuple[ir.Node, Entry, list[bool]]]:
     """Returns the nodes between ``wrt`` and ``seeds`` with their entries and which inputs matter.
 
@@ -109,7 +109,7 @@ def find_path(
     Raises:
         UnsupportedOpError: Some of them have no entry.
     """
-    needed = _ancestors(nodes, seeds)
+    needed = ancestors(nodes, seeds)
     active = set(wrt)
     path = []
     missing: list[Site] = []
@@ -135,7 +135,8 @@ def find_path(
     return path
 
 
-def _ancestors(nodes: Sequence[ir.Node], seeds: Mapping[ir.Value, object]) -> set[ir.Value]:
+def ancestors(nodes: Sequence[ir.Node], seeds: Iterable[ir.Value]) -> set[ir.Value]:
+    """Returns ``seeds`` and the values that they are computed from."""
     needed = set(seeds)
     for node in reversed(nodes):
         if any(value in needed for value in node.outputs):
@@ -247,4 +248,4 @@ def nodes_between(wrt: Sequence[ir.Value | None], results: Sequence[ir.Value]) -
     return list(found)
 
 
-__all__ = ["Entry", "Lookup", "Needs", "Rule", "find_path", "nodes_between", "pull", "unbroadcast"]
+__all__ = ["Entry", "Lookup", "Needs", "Rule", "ancestors", "find_path", "nodes_between", "pull", "unbroadcast"]

@@ -31,14 +31,19 @@ def pulled_through(book: Book, spelling: Spelling) -> Rule:
     """Returns the rule that pulls cotangents through what ``spelling`` emits."""
 
     def rule(b: Emit, s: Site, *incoming: Value | None) -> Sequence[Value | None]:
-        spelled = spelling(b, s)
-        seeds: dict[Value, Value] = {}
-        for value, g in zip(spelled, incoming, strict=True):
-            if value is not None and g is not None:
-                seeds[value] = b.Add(seeds[value], g) if value in seeds else g
+        arrived = seeds(b, spelling(b, s), incoming)
         # What is read twice gets its whole gradient once.
         wanted = list(dict.fromkeys(x for x, wanted in zip(s.x, s.wants, strict=True) if x is not None and wanted))
-        found = dict(zip(wanted, pull(b, nodes_between(wanted, list(seeds)), book.lookup, seeds, wanted), strict=True))
+        found = dict(zip(wanted, pull(b, nodes_between(wanted, list(arrived)), book.lookup, arrived, wanted), strict=True))
         return [None if x is None or not wants else found.pop(x, None) for x, wants in zip(s.x, s.wants, strict=True)]
 
     return rule
+
+
+def seeds(b: Emit, values: Sequence[Value | None], incoming: Sequence[Value | None]) -> dict[Value, Value]:
+    """Returns what arrives at each of ``values``; one that stands at several places gets the sum."""
+    arrived: dict[Value, Value] = {}
+    for value, g in zip(values, incoming, strict=True):
+        if value is not None and g is not None:
+            arrived[value] = b.Add(arrived[value], g) if value in arrived else g
+    return arrived

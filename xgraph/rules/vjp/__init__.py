@@ -9,6 +9,7 @@ from __future__ import annotations
 from xgraph.rules.vjp import (  # noqa: F401  each module fills the book when it is imported
     activation,
     constants,
+    control,
     convolution,
     elementwise,
     indexing,
