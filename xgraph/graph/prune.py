@@ -26,8 +26,14 @@ def prune(graph: ir.Graph) -> None:
             for body in bodies(node):
                 prune(body)
         else:
-            _release(node)
-            graph.remove(node, safe=True)
+            remove(node)
+
+
+def remove(node: ir.Node) -> None:
+    """Removes a node whose outputs nobody reads; what its bodies read counts as unread by them from then on."""
+    _release(node)
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
 
 
 def _release(node: ir.Node) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit
+from xgraph.graph.prune import remove_unused
 
 
 def values_by_name(model: ir.Model) -> dict[str, ir.Value]:
@@ -43,5 +43,5 @@ def add_output(b: Emit, value: ir.Value, name: str) -> ir.Value:
 
 def clean(model: ir.Model) -> None:
     """Removes what no output needs, and sorts the graph."""
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     model.graph.sort()

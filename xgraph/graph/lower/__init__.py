@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
+from onnx_ir.passes.common import RemoveUnusedOpsetsPass
 
 from xgraph.errors import GraphError
 from xgraph.graph.emit import ADJOINT_DOMAIN, FROM, Emit
@@ -20,6 +20,8 @@ from xgraph.graph.lower.fold_scale import fold_scale
 from xgraph.graph.lower.max_pool_grad import max_pool_grad
 from xgraph.graph.lower.resize_grad import resize_grad
 from xgraph.graph.lower.step_mul import step_mul
+from xgraph.graph.operands import bodies
+from xgraph.graph.prune import remove_unused
 from xgraph.graph.site import Site
 
 Lowering: TypeAlias = Callable[[Emit, Site, str], ir.Value]
@@ -55,17 +57,24 @@ def lower(model: ir.Model, profile: str = "portable") -> None:
     b = Emit(model)
     if profile != "portable":
         fold_scale(b)
-    for node in [node for node in model.graph if node.domain == ADJOINT_DOMAIN]:
+    _lower(b, profile)
+    model.graph.sort()
+    remove_unused(model)
+    RemoveUnusedOpsetsPass()(model)
+
+
+def _lower(b: Emit, profile: str) -> None:
+    """Lowers the nodes of the graph that ``b`` writes, and of the bodies inside it."""
+    for node in list(b.graph):
+        for body in bodies(node):
+            _lower(b.inside(body), profile)
+        if node.domain != ADJOINT_DOMAIN:
+            continue
         lowering = _LOWERINGS.get(node.op_type)
         if lowering is None:
             raise GraphError(f"no lowering for the adjoint operator '{node.op_type}' ('{node.name}')")
         with b.derived_from(node):
-            value = lowering(b, Site(node), profile)
-            _replace(b, node, value)
-    model.graph.sort()
-    RemoveUnusedNodesPass()(model)
-    _refuse_leftovers(model)
-    RemoveUnusedOpsetsPass()(model)
+            _replace(b, node, lowering(b, Site(node), profile))
 
 
 def _replace(b: Emit, node: ir.Node, value: ir.Value) -> None:
@@ -91,12 +100,6 @@ def _replace(b: Emit, node: ir.Node, value: ir.Value) -> None:
 def _metadata(value: ir.Value) -> Mapping[str, str]:
     producer = value.producer()
     return {} if producer is None else producer.metadata_props
-
-
-def _refuse_leftovers(model: ir.Model) -> None:
-    left = [node for node in model.graph.all_nodes() if node.domain == ADJOINT_DOMAIN]
-    if left:
-        raise GraphError(f"adjoint operator '{left[0].op_type}' ('{left[0].name}') lies in a subgraph")
 
 
 __all__ = ["PROFILES", "Lowering", "lower"]

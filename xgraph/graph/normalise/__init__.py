@@ -17,13 +17,15 @@ from xgraph.graph.normalise.dims import name_dims
 from xgraph.graph.normalise.identity import remove_identities
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims, unknown_ranks
 from xgraph.graph.normalise.inline import inline_functions
+from xgraph.graph.normalise.loops import complete_loops
 from xgraph.graph.normalise.names import repair_names, unify_default_domain
 from xgraph.graph.normalise.opset import convert_opset
 from xgraph.graph.normalise.pads import resolve_auto_pad
 from xgraph.graph.normalise.reshape import fix_shape_arithmetic
 from xgraph.graph.normalise.transpose import merge_batched_transposes
-from xgraph.graph.normalise.unused import drop_initializer_inputs, remove_unused, remove_unused_domains, sort
+from xgraph.graph.normalise.unused import drop_initializer_inputs, remove_unused_domains, sort
 from xgraph.graph.normalise.verify import check, compare
+from xgraph.graph.prune import remove_unused
 
 __all__ = ["normalise", "unknown_ranks"]
 
@@ -46,6 +48,7 @@ def normalise(model: ir.Model, *, evaluator: Evaluator | None = None) -> ir.Mode
     sort(copy)
     drop_initializer_inputs(copy)
     repair_names(copy)
+    complete_loops(copy)
     lift_constants(copy)
     remove_unused(copy)
     copy = convert_opset(copy)

@@ -19,7 +19,7 @@ from xgraph.graph.evaluator import Evaluator, detach_weights
 from xgraph.graph.normalise.dims import BATCH
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims
 from xgraph.graph.normalise.reshape import free_name, set_dynamic_target, set_target
-from xgraph.graph.normalise.unused import remove_unused
+from xgraph.graph.prune import remove_unused
 from xgraph.graph.normalise.verify import check, random_feeds, sizes_to_try, tolerance
 from xgraph.graph.shapes import Dim, dims
 

@@ -12,6 +12,7 @@ from onnx_ir.passes import common
 
 from xgraph.graph.io import opset
 from xgraph.graph.normalise.replace import to_initializer
+from xgraph.graph.prune import remove_unused
 
 SMALL_BYTES = 1 << 16
 """Results up to this size are always kept; larger ones only where they replace their operands."""
@@ -25,11 +26,25 @@ _NEVER = frozenset({
 
 
 def lift_constants(model: ir.Model) -> None:
-    """Turns every Constant node of the main graph into an initializer of the same name, in place.
+    """Turns every Constant node into an initializer of the main graph, in place; their names stay if they are free.
 
-    Equal initializers are never merged: every layer keeps its own parameters under their own names.
+    Bodies have no initializers of their own afterwards: they capture them. Equal initializers are never merged: every layer keeps its own parameters under their own names.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _leave_bodies(model)
+
+
+def _leave_bodies(model: ir.Model) -> None:
+    """Moves the initializers of bodies to the main graph."""
+    for body in model.graph.subgraphs():
+        for i, output in enumerate(body.outputs):
+            if output.is_initializer():
+                copy = ir.node("Identity", [output], outputs=[ir.Value(name=None, shape=output.shape, type=output.type)])
+                body.append(copy)
+                body.outputs[i] = copy.outputs[0]
+    if common.LiftSubgraphInitializersToMainGraphPass()(model).modified:
+        # Another body may use the name for something else.
+        common.NameFixPass()(model)
 
 
 def fold_constants(model: ir.Model) -> None:
@@ -42,9 +57,17 @@ def fold_constants(model: ir.Model) -> None:
     A folded value that stands for one weight (reshaped bias, masked embedding, repacked gates) takes over the
     name of that weight once nothing else reads it.
     """
-    constant = _constant_nodes(model.graph)
     origin: dict[str, str] = {}
-    for node in list(model.graph):
+    for graph in list(model.graphs()):
+        _fold(graph, model, origin)
+    _leave_bodies(model)
+    remove_unused(model)
+    _restore_weight_names(model.graph, origin)
+
+
+def _fold(graph: ir.Graph, model: ir.Model, origin: dict[str, str]) -> None:
+    constant = _constant_nodes(graph)
+    for node in list(graph):
         if node not in constant or any(i is not None and not _is_constant(i) for i in node.inputs):
             continue
         if not _worth_folding(node, constant):
@@ -60,8 +83,6 @@ def fold_constants(model: ir.Model) -> None:
             to_initializer(output, ir.tensor(array, name=name))
             if source is not None:
                 origin[name] = origin.get(source, source)
-    common.RemoveUnusedNodesPass()(model)
-    _restore_weight_names(model.graph, origin)
 
 
 def _constant_nodes(graph: ir.Graph) -> set[ir.Node]:

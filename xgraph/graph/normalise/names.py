@@ -38,6 +38,9 @@ def repair_names(model: ir.Model) -> None:
     for value in list(model.graph.initializers.values()):
         if (value.name or "").startswith(RESERVED) and value not in inputs:
             value.name = f"_{value.name}"
+    for value in (value for body in model.graph.subgraphs() for value in body.inputs):
+        if (value.name or "").startswith(RESERVED):
+            value.name = f"_{value.name}"
     for node in model.graph.all_nodes():
         if (node.name or "").startswith(RESERVED):
             node.name = f"_{node.name}"

@@ -17,7 +17,7 @@ def resolve_auto_pad(model: ir.Model) -> None:
     Acts on Conv, ConvTranspose, MaxPool, AveragePool and LpPool. SAME_* with a stride above 1 depends on the
     input's size: it stays where that is dynamic, as does a ConvTranspose whose padding would be negative.
     """
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         if node.domain or node.op_type not in _WINDOWED:
             continue
         mode = node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"

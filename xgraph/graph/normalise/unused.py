@@ -1,4 +1,4 @@
-"""What no output depends on is removed, and the rest put into topological order."""
+"""Inputs and domains that nothing uses are removed, and nodes put into topological order."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ def drop_initializer_inputs(model: ir.Model) -> None:
     explanation needs the weight, so it is never an input here. Inputs without an initializer are kept.
     """
     common.RemoveInitializersFromInputsPass()(model)
-
-
-def remove_unused(model: ir.Model) -> None:
-    """Removes nodes and initializers that no graph output needs, in place.
-
-    Graph inputs stay even when nothing reads them: their names are a public contract. Optional outputs that
-    nobody reads lose their name where the operator allows it.
-    """
-    common.RemoveUnusedNodesPass()(model)
 
 
 def remove_unused_domains(model: ir.Model) -> None:

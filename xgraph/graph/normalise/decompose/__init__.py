@@ -44,7 +44,7 @@ def decompose(model: ir.Model) -> bool:
     Raises:
         GraphError: A variant of an operator is not supported, or a shape it needs is not known.
     """
-    found = [node for node in model.graph if not node.domain and node.op_type in _COMPOSITE]
+    found = [node for node in model.graph.all_nodes() if not node.domain and node.op_type in _COMPOSITE]
     for node in found:
         _replace(model, node, _COMPOSITE[node.op_type])
     if found:
@@ -54,11 +54,13 @@ def decompose(model: ir.Model) -> bool:
 
 def _replace(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> None:
     # A new emitter per node: values shared between two nodes could not bear the names of both.
-    b = Emit(model)
-    before = len(model.graph)
+    graph = node.graph
+    assert graph is not None
+    b = Emit(model).inside(graph)
+    before = len(graph)
     try:
         results = decomposition(b, Site(node))
     except AttributeError as error:
         raise GraphError(f"{node.op_type} '{node.name}' cannot be taken apart: {error}") from error
-    emitted = list(model.graph)[before:]
+    emitted = list(graph)[before:]
     substitute(node, results, emitted)
