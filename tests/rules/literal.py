@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from rules.literal_geometry import LITERAL_GEOMETRY
 from rules.literal_recurrent import GRU, LSTM, RNN
 
 Array = np.ndarray
@@ -122,6 +123,8 @@ class ScatterElements(OpRun):
         y = x.copy()
         if reduction == "add":
             np.add.at(y, _places(x, index, axis or 0), updates)
+        elif reduction == "max":
+            np.maximum.at(y, _places(x, index, axis or 0), updates)
         else:
             assert reduction in (None, "none")
             y[_places(x, index, axis or 0)] = updates
@@ -298,4 +301,5 @@ LITERAL = [
     MaxPool,
     Mean,
     ScatterElements,
+    *LITERAL_GEOMETRY,
 ]

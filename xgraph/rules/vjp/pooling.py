@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from xgraph.graph.adjoint import average_pool_grad, max_pool_grad
 from xgraph.graph.emit import ADJOINT_DOMAIN, Emit, Value
-from xgraph.graph.shapes import not_fixed, rank
+from xgraph.graph.shapes import dims, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
+from xgraph.rules.vjp.geometry import count
 from xgraph.rules.vjp.reduction import count_along, power_factor, to_first
-from xgraph.rules.vjp.shaping import expand_like
+from xgraph.rules.vjp.shaping import expand_like, reshape_like
 
 
 @vjp("MaxPool")
@@ -31,6 +34,35 @@ def _open_windows(s: Site) -> str | None:
 def average_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """Each window shares out g equally over what it averaged."""
     return [average_pool_grad(b, s, g)]
+
+
+def _unclear_places(s: Site) -> str | None:
+    """The standard counts indices over what the windows cover, runtimes over the output: both must be one."""
+    if not s.has(2):
+        return None
+    x, y, kernel = dims(s.input(0)), dims(s.y[0]), s.ints("kernel_shape", [])
+    n = len(kernel)
+    strides, pads = s.ints("strides", [1] * n), s.ints("pads", [0] * (2 * n))
+    for i in range(n):
+        size, given = (x or ())[2 + i], (y or ())[2 + i]
+        if isinstance(size, int) and isinstance(given, int):
+            covered = (size - 1) * strides[i] - pads[i] - pads[i + n] + kernel[i]
+            if covered != given:
+                return f"an output_shape of {covered} along axis {2 + i}, which is what its windows cover, not {given}"
+    return None
+
+
+@vjp("MaxUnpool", needs=_unclear_places)
+def max_unpool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g at the indices; where several name one place, the last of them was written there."""
+    x, index = s.input(0), b.Reshape(s.input(1), [-1])
+    flat = b.Reshape(g, [-1])
+    numbers = count(b, b.Shape(index))
+    nowhere = b.Expand(b.constant(np.asarray(-1, np.int64)), b.Shape(flat))
+    written = b.ScatterElements(nowhere, index, numbers, axis=0, reduction="max")
+    stays = b.Equal(b.Gather(written, index, axis=0), numbers)
+    share = b.Where(stays, b.Gather(flat, index, axis=0), b.scalar(0.0, g))
+    return [reshape_like(b, share, x), None, None][: len(s.x)]
 
 
 @vjp("GlobalAveragePool")
