@@ -44,7 +44,8 @@ class AffineGrid(OpRun):
 
     def _run(self, theta: Array, size: Array, align_corners: int | None = None) -> tuple[Array]:
         ramps = [np.linspace(-1, 1, n) if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
-        places = np.stack([*np.meshgrid(*ramps, indexing="ij")][::-1] + [np.ones(size[2:])], axis=-1)
+        axes = np.meshgrid(*ramps, indexing="ij")
+        places = np.stack([*reversed(axes), np.ones(size[2:])], axis=-1)
         return (np.einsum("nij,...j->n...i", theta, places).astype(theta.dtype),)
 
 

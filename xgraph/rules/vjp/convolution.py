@@ -9,15 +9,16 @@ from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import need_static, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import like, refuse, refuse_wanted
+from xgraph.rules.vjp.geometry import joined, product
+from xgraph.rules.vjp.shaping import like, refuse, shape_of, sizes_of
 
 
 @vjp("Conv")
 def conv(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """``dx`` = transposed correlation of g with W; db = Σ g over all axes but the channels."""
-    refuse_wanted(s, "weight", 1)
+    """``dx`` = transposed correlation of g with W; dW = correlation of x with g; db = Σ g but over the channels."""
     dx = conv_input_grad(b, s, g) if s.wants[0] else None
-    return [dx, None, _bias(b, s, g)][: len(s.x)]
+    dw = _correlated(b, s, s.input(0), g) if s.wants[1] else None
+    return [dx, dw, _bias(b, s, g)][: len(s.x)]
 
 
 def _open_padding(s: Site) -> str | None:
@@ -28,10 +29,10 @@ def _open_padding(s: Site) -> str | None:
 
 @vjp("ConvTranspose", needs=_open_padding)
 def conv_transpose(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """``dx`` = correlation of g with W, which is laid out as for a Conv from M to C channels."""
-    refuse_wanted(s, "weight", 1)
+    """``dx`` = correlation of g with W, which is laid out as for a Conv from M to C channels; dW = that of g with x."""
     dx = _correlate(b, s, g) if s.wants[0] else None
-    return [dx, None, _bias(b, s, g)][: len(s.x)]
+    dw = _correlated(b, s, g, s.input(0)) if s.wants[1] else None
+    return [dx, dw, _bias(b, s, g)][: len(s.x)]
 
 
 def _bias(b: Emit, s: Site, g: Value) -> Value | None:
@@ -40,18 +41,74 @@ def _bias(b: Emit, s: Site, g: Value) -> Value | None:
     return b.ReduceSum(g, [axis for axis in range(rank(g)) if axis != 1], keepdims=0)
 
 
+def _correlated(b: Emit, s: Site, wide: Value, narrow: Value) -> Value:
+    """Emits ``dW[m, c, k] = Σ narrow[n, m, o] wide[n, c, o stride + k dilation - begin]`` over samples n and windows o.
+
+    A convolution whose samples are the channels of ``wide``, whose channels are the samples, and whose taps are the
+    windows: strides and dilations change places.
+    """
+    weight = s.input(1)
+    n = rank(wide) - 2
+    kernel = list(need_static(weight, slice(2, None)))
+    strides, dilations = s.ints("strides", [1] * n), s.ints("dilations", [1] * n)
+    wide, begins, ends = _padded(b, s, wide, narrow, kernel, strides, dilations)
+    samples = b.Conv(
+        _channels_first(b, _cropped(b, wide, ends), s.attr("group", 1)),
+        b.Transpose(narrow, perm=[1, 0, *range(2, 2 + n)]),
+        strides=dilations,
+        dilations=strides,
+        group=s.attr("group", 1),
+        pads=[*begins, *(max(end, 0) for end in ends)],
+    )
+    # Where windows do not reach the end of ``wide``, there are places for more taps than the kernel has.
+    taps = b.Slice(samples, [0] * n, kernel, list(range(2, 2 + n)))
+    return like(b.Transpose(taps, perm=[1, 0, *range(2, 2 + n)]), weight)
+
+
+def _padded(
+    b: Emit, s: Site, wide: Value, narrow: Value, kernel: list[int], strides: list[int], dilations: list[int]
+) -> tuple[Value, list[int], list[int]]:
+    """Returns ``wide`` and what its padding is; padding that follows from computed sizes is there already."""
+    n, mode = len(kernel), s.attr("auto_pad", "NOTSET")
+    if s.op == "ConvTranspose":
+        return wide, *_pads(s, kernel, strides, dilations)
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        pads = s.ints("pads", [0] * (2 * n)) if mode == "NOTSET" else [0] * (2 * n)
+        return wide, pads[:n], pads[n:]
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    windows, sizes = (b.Slice(shape_of(b, value), [2], [2 + n]) for value in (narrow, wide))
+    totals = b.Max(b.Sub(b.Add(b.Mul(b.Sub(windows, [1]), strides), reach), sizes), [0])
+    half = b.Div(totals, [2])
+    sides = [half, b.Sub(totals, half)]
+    pads = b.Concat(*(sides if mode == "SAME_UPPER" else reversed(sides)), axis=0)
+    return b.Pad(wide, pads, None, list(range(2, 2 + n))), [0] * n, [0] * n
+
+
+def _channels_first(b: Emit, x: Value, groups: int) -> Value:
+    """Emits ``[N, G c, *sizes] -> [c, G N, *sizes]``."""
+    batch, channels, *sizes = sizes_of(b, x)
+    n = len(sizes)
+    if groups == 1:
+        return b.Transpose(x, perm=[1, 0, *range(2, 2 + n)])
+    each = channels // groups if isinstance(channels, int) else b.Div(channels, groups)
+    parts = b.Transpose(b.Reshape(x, joined(b, [batch, groups, each, *sizes])), perm=[2, 1, 0, *range(3, 3 + n)])
+    return b.Reshape(parts, joined(b, [each, product(b, [batch, groups]), *sizes]))
+
+
+def _cropped(b: Emit, g: Value, ends: list[int]) -> Value:
+    """Cuts off what more output padding than padding added: no tap of the kernel reached it."""
+    axes = [axis for axis, end in enumerate(ends) if end < 0]
+    return b.Slice(g, [0] * len(axes), [ends[axis] for axis in axes], [2 + axis for axis in axes]) if axes else g
+
+
 def _correlate(b: Emit, s: Site, g: Value) -> Value:
     x, weight = s.input(0), s.input(1)
     n = rank(x) - 2
     kernel = list(need_static(weight, slice(2, None)))
     strides, dilations = s.ints("strides", [1] * n), s.ints("dilations", [1] * n)
     begins, ends = _pads(s, kernel, strides, dilations)
-    # More output padding than padding: the last rows of g were reached by no tap of the kernel.
-    cropped = [axis for axis, end in enumerate(ends) if end < 0]
-    if cropped:
-        g = b.Slice(g, [0] * len(cropped), [ends[axis] for axis in cropped], [2 + axis for axis in cropped])
     dx = b.Conv(
-        g,
+        _cropped(b, g, ends),
         weight,
         kernel_shape=kernel,
         strides=strides,

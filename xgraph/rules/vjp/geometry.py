@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import onnx_ir as ir
 
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.rules.vjp.shaping import cast_like, size_of, sizes_of
-
-_INT64 = int(ir.DataType.INT64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def linear_taps(b: Emit, at: Value, axis: int, axes: int) -> tuple[Value, Value]
     taps = np.arange(2)
     low = b.Floor(at)
     part = b.Sub(at, low)
-    places = b.Add(b.Cast(low, to=_INT64), offsets(b, taps, axis, axes, rank(at)))
+    places = b.Add(whole(b, low), offsets(b, taps, axis, axes, rank(at)))
     # 1 - part for the tap in front, part for the one behind.
     slope = cast_like(b, offsets(b, 2 * taps - 1, axis, axes, rank(at)), at)
     start = cast_like(b, offsets(b, 1 - taps, axis, axes, rank(at)), at)
@@ -86,6 +83,11 @@ def zero_outside(b: Emit, places: Value, weights: Value, size: Value) -> Taps:
 def bounded(b: Emit, places: Value, size: Value) -> Value:
     """Emits ``places`` moved to the nearest one inside ``0 .. size - 1``."""
     return b.Max(b.Min(places, b.Sub(size, [1])), [0])
+
+
+def whole(b: Emit, value: Value) -> Value:
+    """Emits floats that are whole numbers as int64."""
+    return b.cast(value, np.dtype(np.int64))
 
 
 def count(b: Emit, size: Value) -> Value:

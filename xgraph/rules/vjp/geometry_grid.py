@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx_ir as ir
 
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import Taps, bounded, count, linear_taps, offsets, sampled, spread_samples, zero_outside
+from xgraph.rules.vjp.geometry import (
+    Taps,
+    bounded,
+    count,
+    joined,
+    linear_taps,
+    offsets,
+    sampled,
+    spread_samples,
+    whole,
+    zero_outside,
+)
 from xgraph.rules.vjp.shaping import cast_like, refuse, size_of
 
-_INT64 = int(ir.DataType.INT64)
 _CUBIC_A = -0.75
 
 
@@ -33,12 +42,12 @@ def grid_sample(b: Emit, s: Site) -> Sequence[Value | None]:
 
 
 def _axis_taps(b: Emit, s: Site, grid: Value, axis: int, axes: int) -> Taps:
-    """Emits the taps along one axis; padding acts on each of them, which is what reflects and bounds coordinates too."""
+    """Emits the taps along one axis; padding acts on each of them, which also reflects and bounds the coordinates."""
     size = size_of(b, s.input(0), 2 + axis)
     at = _pixels(b, grid, size, bool(s.attr("align_corners", 0)))
     mode = s.attr("mode", "linear")
     if mode == "nearest":
-        places = b.Cast(b.Round(at), to=_INT64)
+        places = whole(b, b.Round(at))
         weights = b.scalar(1.0, at)
     elif mode in ("linear", "bilinear"):
         places, weights = linear_taps(b, at, axis, axes)
@@ -84,7 +93,7 @@ def _cubic_taps(b: Emit, at: Value, axis: int, axes: int) -> tuple[Value, Value]
     """Emits the four places around ``at`` and Keys' kernel of their distances, with a = -3/4."""
     low = b.Floor(at)
     taps = np.arange(-1, 3)
-    places = b.Add(b.Cast(low, to=_INT64), offsets(b, taps, axis, axes, rank(at)))
+    places = b.Add(whole(b, low), offsets(b, taps, axis, axes, rank(at)))
     distance = b.Abs(b.Sub(b.Sub(at, low), cast_like(b, offsets(b, taps, axis, axes, rank(at)), at)))
     a = _CUBIC_A
     near = _polynomial(b, distance, a + 2, -(a + 3), 0.0, 1.0)
@@ -115,9 +124,7 @@ def affine_grid(b: Emit, s: Site) -> Sequence[Value | None]:
         columns.append(b.Reshape(b.Expand(b.Unsqueeze(ramp, others), shape), [-1, 1]))
     columns.append(b.Expand(b.scalar(1.0, theta), b.Shape(columns[0])))
     grid = b.MatMul(b.Concat(*columns, axis=1), b.Transpose(theta, perm=[0, 2, 1]))
-    return [
-        b.Reshape(grid, b.Concat(b.constant(np.asarray([0], np.int64)), shape, b.constant(np.asarray([n])), axis=0))
-    ]
+    return [b.Reshape(grid, joined(b, [0, *sizes, n]))]
 
 
 def _ramp(b: Emit, size: Value, like: Value, align_corners: bool) -> Value:

@@ -17,7 +17,7 @@ from xgraph.rules.vjp.shaping import cast_like, const_ints, reshape_like, size_o
 
 @through(vjp, "DeformConv")
 def deform_conv(b: Emit, s: Site) -> Sequence[Value | None]:
-    """``y[o] = B + Σ W[k] mask[k, o] x[o stride + k dilation - begin + offset[k, o]]``, x interpolated and 0 outside."""
+    """``y[o] = B + Σ W[k] mask[k, o] x[o stride + k dilation - begin + offset[k, o]]``, x interpolated, 0 outside."""
     x, weight, offset = s.input(0), s.input(1), s.input(2)
     n = rank(x) - 2
     kernel = list(need_static(weight, slice(2, None)))

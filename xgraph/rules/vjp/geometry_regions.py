@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx_ir as ir
 
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dtype_of
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import Taps, bounded, count, linear_taps, read_taps
+from xgraph.rules.vjp.geometry import Taps, bounded, count, linear_taps, read_taps, whole
 from xgraph.rules.vjp.shaping import cast_like, positions, size_of
 
-_INT64 = int(ir.DataType.INT64)
 # Axes of what RoiAlign samples: taps along y and x, regions, then bins and samples per bin of y and of x, channels.
 _SAMPLES_Y, _SAMPLES_X = 4, 6
 
@@ -69,7 +67,7 @@ def _sample_points(b: Emit, s: Site, rois: Value, axis: int, bins: int) -> tuple
         numbers = b.constant(np.arange(ratio, dtype=np.int64))
     else:
         number = b.Ceil(width)
-        most = b.Cast(b.Max(b.ReduceMax(number, keepdims=0), 1.0), to=_INT64)
+        most = whole(b, b.Max(b.ReduceMax(number, keepdims=0), 1.0))
         numbers = count(b, b.Unsqueeze(most, [0]))
     steps = b.Unsqueeze(cast_like(b, numbers, rois), [0, 1])
     inside = b.Div(b.Add(steps, 0.5), b.Max(number, 1.0))
@@ -94,7 +92,7 @@ def max_roi_pool(b: Emit, s: Site) -> Sequence[Value | None]:
     """The maximum of the pixels of each bin, 0 where it has none; regions are rounded, so nothing flows to them."""
     x, rois = s.input(0), s.input(1)
     rows, columns = s.ints("pooled_shape", [1, 1])
-    samples = b.Cast(b.Squeeze(b.Slice(rois, [0], [1], [1]), [1]), to=_INT64)
+    samples = whole(b, b.Squeeze(b.Slice(rois, [0], [1], [1]), [1]))
     image = b.Gather(x, samples, axis=0)
     lowest = b.scalar(float(np.finfo(dtype_of(x)).min), x)
     in_columns = b.Unsqueeze(_bins(b, s, 1, columns), [1, 2])
