@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from rules.harness import Case, Draw, N, case, check_directional, check_in_ort, derive
 
 IMAGE = (N, 4, 6, 5)
 POSITIVE = Draw((4,), 0.5, 2.0)
 
-
-def weights(op: str, x: tuple[int | str, ...], weight: tuple[int, ...], *bias: object, **attributes: object) -> Case:
-    return case(op, x, weight, *bias, **attributes)
-
+GROUPS_AT_18 = [case("GroupNormalization", IMAGE, Draw((2,), 0.5, 2.0), (2,), num_groups=2)]
+if onnx.defs.get_schema("GroupNormalization", 18).deprecated:
+    # Newer checkers refuse it.
+    GROUPS_AT_18 = []
 
 CONVOLUTION = [
     case("Conv", IMAGE, (3, 4, 3, 3)),
@@ -36,7 +37,34 @@ CONVOLUTION = [
     case("ConvTranspose", (N, 2, 3, 2, 3), (2, 2, 2, 3, 2), strides=[2, 1, 2]),
 ]
 
-CASES = [*CONVOLUTION]
+BATCH = (POSITIVE, (4,), (4,), POSITIVE)
+NORMALISATION = [
+    case("BatchNormalization", IMAGE, *BATCH),
+    case("BatchNormalization", (N, 4), *BATCH, epsilon=0.1),
+    case("BatchNormalization", IMAGE, *BATCH, training_mode=1, outputs=3),
+    case(
+        "BatchNormalization", IMAGE, *BATCH, training_mode=1, momentum=0.7, label="first output of training", ort=False
+    ),
+    case("InstanceNormalization", IMAGE, POSITIVE, (4,)),
+    case("InstanceNormalization", (N, 3, 7), (3,), (3,), epsilon=0.2),
+    *GROUPS_AT_18,
+    case("GroupNormalization", IMAGE, POSITIVE, (4,), num_groups=2, opset=21),
+    case("LayerNormalization", (N, 3, 4), POSITIVE),
+    case("LayerNormalization", (N, 3, 4), POSITIVE, (4,), epsilon=0.3),
+    case("LayerNormalization", (N, 3, 4), (3, 4), (3, 4), axis=1),
+    case("LayerNormalization", (N, 3, 4), POSITIVE, (4,), outputs=3, label="statistics"),
+    case(
+        "LayerNormalization",
+        (N, 3, 4),
+        np.asarray([0.4, -1.1, 0.7, 1.9]),
+        outputs=3,
+        axis=1,
+        label="statistics of x",
+        ort=False,
+    ),
+]
+
+CASES = [*CONVOLUTION, *NORMALISATION]
 
 
 def names(rows: list[Case]) -> list[str]:
