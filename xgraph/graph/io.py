@@ -13,6 +13,9 @@ from google.protobuf.message import DecodeError
 
 from xgraph.errors import ExportError, GraphError
 
+CANONICAL = 18
+"""The opset that older models are converted to, and that a model without a standard operator counts as."""
+
 
 def read(path: str | os.PathLike[str]) -> ir.Model:
     """Returns the model in the ONNX file ``path``, external data memory-mapped.
@@ -36,13 +39,15 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
 
 
 def opset(model: ir.Model) -> int:
-    """Returns the version of the default operator set that the model imports.
+    """Returns the version of the default operator set that the model imports; ``CANONICAL`` where it uses none of it.
 
     Raises:
-        GraphError: The model imports none.
+        GraphError: The model imports none, but has nodes of it.
     """
     version = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     if version is None:
+        if all(node.domain for node in model.graph.all_nodes()):
+            return CANONICAL
         raise GraphError(
             "the model imports no default operator set (domain 'ai.onnx'), so its operators have no meaning"
         )

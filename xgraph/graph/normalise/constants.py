@@ -122,7 +122,7 @@ def _expanded_bytes(node: ir.Node) -> int | None:
     if node.op_type == "Tile" and operands[0] is not None and operands[1] is not None:
         return int(operands[0].nbytes * np.prod(operands[1].numpy().astype(np.float64)))
     if node.op_type == "Range" and all(o is not None for o in operands):
-        start, limit, delta = (float(o.numpy()) for o in operands)  # type: ignore[union-attr]
+        start, limit, delta = (float(o.numpy().item()) for o in operands)  # type: ignore[union-attr]
         return int(max(0.0, (limit - start) / delta) + 1) * 8 if delta else None
     biggest = max((o.nbytes for o in operands if o is not None), default=0)
     return biggest * 16

@@ -31,7 +31,7 @@ def remove_identities(model: ir.Model) -> bool:
     """
     changed = False
     for node in list(model.graph):
-        if node.domain or node.graph is None or any(output.uses() for output in node.outputs[1:]):
+        if node.domain or node.graph is None or any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
             continue
         source = _passed_on(node)
         if source is None:

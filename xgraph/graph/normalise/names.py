@@ -6,16 +6,16 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from xgraph.errors import GraphError
+from xgraph.graph.io import opset
 
 RESERVED = ("xg_", "xg/")
 """Prefixes of what xgraph adds to a graph: ``xg_`` inputs and outputs, ``xg/`` everything inside."""
 
 
 def unify_default_domain(model: ir.Model) -> None:
-    """Spells the default domain ``""`` where a file imports it as ``"ai.onnx"``, in place."""
-    version = model.opset_imports.pop("ai.onnx", None)
-    if version is not None:
-        model.opset_imports.setdefault("", version)
+    """Spells the default domain ``""`` where a file imports it as ``"ai.onnx"`` or not at all, in place."""
+    model.opset_imports[""] = opset(model)
+    model.opset_imports.pop("ai.onnx", None)
 
 
 def repair_names(model: ir.Model) -> None:

@@ -11,10 +11,9 @@ import onnx_ir as ir
 
 from xgraph.errors import GraphError
 from xgraph.graph.evaluator import INLINE_BYTES
-from xgraph.graph.io import opset
+from xgraph.graph.io import CANONICAL, opset
 
 OLDEST = 7
-CANONICAL = 18
 _HALF_PIXEL = 11
 """From here on Resize has a coordinate mode, whose default differs from what Resize and Upsample did before."""
 

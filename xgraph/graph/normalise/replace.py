@@ -14,6 +14,8 @@ def bypass(node: ir.Node, source: ir.Value) -> bool:
     that is impossible: ``source`` is itself a graph input, an initializer or another graph output.
     """
     output = node.outputs[0]
+    if source.shape is None:
+        source.shape = output.shape
     if output.is_graph_output():
         movable = source.producer() is not None and source.graph is output.graph and not source.is_graph_output()
         if not movable:
@@ -23,8 +25,6 @@ def bypass(node: ir.Node, source: ir.Value) -> bool:
         _remove([node])
         source.name = name
         return True
-    if source.shape is None:
-        source.shape = output.shape
     output.replace_all_uses_with(source)
     _remove([node])
     return True

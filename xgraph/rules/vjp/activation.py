@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import step_mul
 from xgraph.graph.emit import Emit, Value
+from xgraph.graph.shapes import dims
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import positive
@@ -152,9 +153,23 @@ def shrink(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 @vjp("Softmax")
 def softmax(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = y (g - Σ g y), the sum along the axis of the softmax."""
-    y = s.y[0]
+    y = _without_masked_rows(s.y[0])
     total = b.ReduceSum(b.Mul(g, y), [_axis(s)], keepdims=1)
     return [b.Mul(y, b.Sub(g, total))]
+
+
+def _without_masked_rows(y: Value) -> Value:
+    """Returns ``Where(masked, 0, y)`` where that is all that is read of y.
+
+    Rows that are masked as a whole are NaN, which a cotangent of 0 does not undo.
+    """
+    readers = [node for node, _ in y.uses() if node.op_type != "IsNaN"]
+    if len(readers) != 1 or readers[0].op_type != "Where" or y.is_graph_output():
+        return y
+    where = Site(readers[0])
+    others = [where.const(i) for i in (1, 2) if where.x[i] is not y]
+    zero = len(others) == 1 and others[0] is not None and not others[0].any()
+    return where.y[0] if zero and dims(where.y[0]) == dims(y) else y
 
 
 @vjp("LogSoftmax")

@@ -121,7 +121,7 @@ def depth_to_space(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 @vjp("SpaceToDepth")
 def space_to_depth(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = the blocks of g put together."""
-    return [like(b.DepthToSpace(g, blocksize=s.attr("blocksize"), mode="DCR"), s.input(0))]
+    return [like(b.DepthToSpace(g, blocksize=s.attr("blocksize"), mode=s.attr("mode", "DCR")), s.input(0))]
 
 
 @vjp("Slice")

@@ -34,11 +34,11 @@ def reduce_mean(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g / (number of elements averaged), repeated."""
     x, axes = s.input(0), _axes(s)
     if axes is not None:
-        count: Value | float = count_along(b, x, axes)
+        count = count_along(b, x, axes)
     else:
-        sizes = b.Gather(b.Shape(x), s.input(1))
         assert x.dtype is not None
-        count = b.Cast(b.ReduceProd(sizes, keepdims=0), to=int(x.dtype))
+        whole, means = (b.Cast(b.Size(value), to=int(x.dtype)) for value in (x, s.y[0]))
+        count = b.Div(whole, means)
     return _answer(s, expand_like(b, b.Div(_kept(b, s, g), count), x))
 
 
@@ -140,6 +140,9 @@ def to_first(b: Emit, arg: Callable[..., Value], g: Value, x: Value, axes: Seque
         axes: sorted, not negative.
     """
     axes = list(axes)
+    if 0 in (dims(x) or ()):
+        # Nothing has no extremum, and no gradient to give.
+        return zeros_like(b, x)
     if len(axes) == 1:
         axis = axes[0]
         return b.ScatterElements(zeros_like(b, x), arg(x, axis=axis, keepdims=1), g, axis=axis)
