@@ -121,10 +121,9 @@ class ScatterElements(OpRun):
         self, x: Array, index: Array, updates: Array, axis: int | None = None, reduction: str | None = None
     ) -> tuple[Array]:
         y = x.copy()
-        if reduction == "add":
-            np.add.at(y, _places(x, index, axis or 0), updates)
-        elif reduction == "max":
-            np.maximum.at(y, _places(x, index, axis or 0), updates)
+        combine = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+        if reduction in combine:
+            combine[reduction].at(y, _places(x, index, axis or 0), updates)
         else:
             assert reduction in (None, "none")
             y[_places(x, index, axis or 0)] = updates

@@ -17,12 +17,15 @@ from xgraph.rules.vjp import (  # noqa: F401  each module fills the book when it
     geometry_regions,
     indexing,
     linear,
+    loss,
     movement,
     normalisation,
     pooling,
     recurrent,
     reduction,
     resampling,
+    scatter,
+    signal,
 )
 from xgraph.rules.vjp.book import vjp
 

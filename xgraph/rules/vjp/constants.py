@@ -21,6 +21,12 @@ vjp.constant(
     "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
 )  # fmt: skip
 vjp.constant(
+    "works on strings, counts or pictures",
+    "StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer", "ImageDecoder",
+)  # fmt: skip
+vjp.constant("makes a window from its size", "HannWindow", "HammingWindow", "BlackmanWindow")
+vjp.constant("piecewise constant: the edges of its bands are rounded to bins", "MelWeightMatrix")
+vjp.constant(
     "random: does not depend on the values of its inputs, or is piecewise constant in them",
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
 )  # fmt: skip

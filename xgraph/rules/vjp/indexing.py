@@ -9,6 +9,7 @@ import numpy as np
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
+from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.movement import add_along
 from xgraph.rules.vjp.shaping import (
@@ -17,7 +18,6 @@ from xgraph.rules.vjp.shaping import (
     like,
     positions,
     positive,
-    refuse_wanted,
     reshape,
     sizes_of,
     widened,
@@ -61,36 +61,6 @@ def gather_nd(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [_add_at(b, b.ScatterND, x, index, g), None]
 
 
-def _overwrites(s: Site) -> str | None:
-    reduction = s.attr("reduction", "none")
-    return None if reduction in ("none", "add") else f"reduction='none' or 'add' instead of '{reduction}'"
-
-
-@vjp("ScatterElements", needs=_overwrites)
-def scatter_elements(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """``dupdates`` = g where they went; ddata = g, without what was overwritten."""
-    index, axis = s.input(1), s.attr("axis", 0)
-    data = updates = None
-    if s.wants[0]:
-        zeros = zeros_like(b, s.input(2), g)
-        data = g if _adds(s) else b.ScatterElements(g, index, zeros, axis=axis)
-    if s.wants[2]:
-        updates = b.GatherElements(g, index, axis=axis)
-    return [data, None, updates]
-
-
-@vjp("ScatterND", needs=_overwrites)
-def scatter_nd(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """``dupdates`` = g where they went; ddata = g, without what was overwritten."""
-    index = s.input(1)
-    data = updates = None
-    if s.wants[0]:
-        data = g if _adds(s) else b.ScatterND(g, index, zeros_like(b, s.input(2), g))
-    if s.wants[2]:
-        updates = like(b.GatherND(g, index), s.input(2))
-    return [data, None, updates]
-
-
 @vjp("TopK")
 def top_k(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Value | None]:
     """``dx`` = g where the k largest (or smallest) are."""
@@ -102,9 +72,34 @@ def top_k(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Value
 
 @vjp("OneHot")
 def one_hot(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """Piecewise constant in the indices."""
-    refuse_wanted(s, "pair of values", 2)
-    return [None, None, None]
+    """With values (off, on): don = Σ g where the index points, doff = Σ g elsewhere."""
+    ends = b.Concat(b.Reshape(b.scalar(0.0, g), [1]), b.Reshape(b.scalar(1.0, g), [1]), axis=0)
+    hot = b.OneHot(s.input(0), s.input(1), ends, axis=s.attr("axis", -1))
+    on = b.ReduceSum(b.Mul(g, like(hot, g)), keepdims=0)
+    off = b.Sub(b.ReduceSum(g, keepdims=0), on)
+    return [None, None, b.Concat(b.Unsqueeze(off, [0]), b.Unsqueeze(on, [0]), axis=0)]
+
+
+@through(vjp, "Compress")
+def compress(b: Emit, s: Site) -> Sequence[Value | None]:
+    """Gather at the places where the condition holds; without an axis, of all elements in a row."""
+    places = b.Squeeze(b.NonZero(s.input(1)), [0])
+    axis = s.attr("axis")
+    return [b.Gather(b.Reshape(s.input(0), [-1]) if axis is None else s.input(0), places, axis=axis or 0)]
+
+
+@through(vjp, "Unique")
+def unique(b: Emit, s: Site) -> Sequence[Value | None]:
+    """Gather at the first occurrences: of equal elements the first is the one that is kept."""
+    x, axis = s.input(0), s.attr("axis")
+    first = b.many("Unique", 2, x, axis=axis, sorted=s.attr("sorted", 1))[1]
+    return [b.Gather(b.Reshape(x, [-1]) if axis is None else x, first, axis=axis or 0), None, None, None][: len(s.y)]
+
+
+@vjp("ReverseSequence")
+def reverse_sequence(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g reversed likewise: twice reversed is as it was."""
+    return [b.ReverseSequence(g, s.input(1), **s.attributes()), None]
 
 
 @vjp("Range")
@@ -151,7 +146,3 @@ def _put_back(b: Emit, g: Value, taken: np.ndarray, size: int, axis: int) -> Val
         after[axis] = 1
         g = b.Pad(g, [*before, *after])
     return b.Gather(g, b.constant(source), axis=axis)
-
-
-def _adds(s: Site) -> bool:
-    return bool(s.attr("reduction", "none") == "add")

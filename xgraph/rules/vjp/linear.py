@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import dims, rank
+from xgraph.graph.shapes import dims, need_static, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.graph.walk import unbroadcast
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import expand_like, like
+from xgraph.rules.vjp.shaping import cast_like, expand_like, like, positions
 
 
 @vjp("MatMul", broadcasts=True)
@@ -55,30 +57,62 @@ def gemm(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return answers
 
 
-def _diagonal(s: Site) -> str | None:
-    terms, out = _equation(s)
-    twice = any(len(set(term)) < len(term) for term in [*terms, out])
-    return "no index twice in one operand (a diagonal)" if twice else None
-
-
-@vjp("Einsum", broadcasts=True, needs=_diagonal)
+@vjp("Einsum", broadcasts=True)
 def einsum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """The gradient of one operand is the Einsum of g with the others, to the indices of that operand."""
     terms, out = _equation(s)
     answers: list[Value | None] = []
-    for i, term in enumerate(terms):
+    for i, once in enumerate(terms):
         if not s.wants[i]:
             answers.append(None)
             continue
-        others = [j for j in range(len(terms)) if j != i]
-        reach = set(out).union(*(terms[j] for j in others))
+        term, diagonals = _named_apart(once, {*out}.union(*terms))
+        others = [(other, s.input(j)) for j, other in enumerate(terms) if j != i]
+        others += [(pair, _identity(b, s.input(i), term.index(pair[1]))) for pair in diagonals]
+        reach = set(out).union(*(other for other, _ in others))
         found = "".join(index for index in term if index in reach)
-        equation = ",".join([out, *(terms[j] for j in others)]) + "->" + found
-        share = b.Einsum(g, *(s.input(j) for j in others), equation=equation)
+        equation = ",".join([out, *(other for other, _ in others)]) + "->" + found
+        share = b.Einsum(g, *(operand for _, operand in others), equation=equation)
         # An index that only this operand has was summed: its gradient is the same all along it.
         summed = [axis for axis, index in enumerate(term) if index not in reach]
         answers.append(expand_like(b, b.Unsqueeze(share, summed), s.input(i)) if summed else share)
     return answers
+
+
+@vjp("Det", needs=lambda s: not_fixed(s.input(0), [-1]))
+def det(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dX`` = g cof X, each cofactor being a determinant itself, so that singular matrices have one too."""
+    x = s.input(0)
+    g = b.Unsqueeze(g, [-2, -1])
+    (n,) = need_static(x, slice(-1, None))
+    if n == 1:
+        return [g]
+    others = np.stack([np.delete(np.arange(n), i) for i in range(n)])
+    rows = b.Gather(x, others, axis=rank(x) - 2)
+    minors = b.Gather(rows, others, axis=rank(x))
+    # [.., row left out, rows, column left out, columns]
+    ahead = list(range(rank(x) - 2))
+    k = len(ahead)
+    minors = b.Det(b.Transpose(minors, perm=[*ahead, k, k + 2, k + 1, k + 3]))
+    signs = (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
+    return [like(b.Mul(g, b.Mul(minors, cast_like(b, b.constant(signs), x))), x)]
+
+
+def _named_apart(term: str, taken: set[str]) -> tuple[str, list[str]]:
+    """Gives an index that occurs again a name of its own; returns the pairs of names that stand for one index."""
+    spare = (chr(code) for code in (*range(65, 91), *range(97, 123)) if chr(code) not in taken)
+    apart, pairs = "", []
+    for index in term:
+        fresh = next(spare) if index in apart else index
+        pairs += [index + fresh] if fresh != index else []
+        apart += fresh
+    return apart, pairs
+
+
+def _identity(b: Emit, x: Value, axis: int) -> Value:
+    """Returns the identity matrix of the size of ``x`` along ``axis``."""
+    places = positions(b, x, axis)
+    return cast_like(b, b.Equal(b.Unsqueeze(places, [1]), b.Unsqueeze(places, [0])), x)
 
 
 def _transposed(b: Emit, matrix: Value) -> Value:

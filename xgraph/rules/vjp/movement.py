@@ -75,7 +75,9 @@ def concat(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 def split(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """``dx`` = what arrives at the parts, side by side; zeros where nothing arrives."""
     given = next(share for share in g if share is not None)
-    parts = [zeros_like(b, y, given) if share is None else share for share, y in zip(g, s.y, strict=True)]
+    zero = b.scalar(0.0, given)
+    # Of computed parts no size is known before they are there.
+    parts = [b.Expand(zero, b.Shape(y)) if share is None else share for share, y in zip(g, s.y, strict=True)]
     dx = b.Concat(*parts, axis=s.attr("axis", 0)) if len(parts) > 1 else parts[0]
     return [like(dx, s.input(0)), None][: len(s.x)]
 
@@ -129,7 +131,12 @@ def sliced(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g at the places that were taken, 0 elsewhere."""
     x = s.input(0)
     ranges = _static_ranges(s)
-    dx = _scatter_slice(b, s, g) if ranges is None else _place(b, g, x, ranges)
+    if ranges is not None:
+        dx = _place(b, g, x, ranges)
+    elif s.has(3) and s.const(3) is None:
+        dx = _put_where_taken(b, s, g)
+    else:
+        dx = _scatter_slice(b, s, g)
     return [like(dx, x), *[None] * (len(s.x) - 1)]
 
 
@@ -248,6 +255,15 @@ def _scatter_slice(b: Emit, s: Site, g: Value) -> Value:
         taken = b.Slice(positions(b, x, axis), *bounds, [0], step)
         g = add_along(b, g, x, taken, axis)
     return g
+
+
+def _put_where_taken(b: Emit, s: Site, g: Value) -> Value:
+    """As ``_place`` with unknown axes: g goes where the same slice of the numbered elements of x points."""
+    x = s.input(0)
+    numbers = b.Range(np.asarray(0, np.int64), b.Size(x), np.asarray(1, np.int64))
+    taken = b.Slice(b.Reshape(numbers, b.Shape(x)), *s.x[1:])
+    zeros = b.Reshape(zeros_like(b, x, g), [-1])
+    return b.Reshape(b.ScatterElements(zeros, b.Reshape(taken, [-1]), b.Reshape(g, [-1])), b.Shape(x))
 
 
 def _crop(b: Emit, g: Value, x: Value, pads: list[int], axes: list[int]) -> Value:

@@ -11,11 +11,11 @@ from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import (
+    cast_like,
     const_ints,
     expand_like,
     like,
     positive,
-    refuse,
     reshape,
     reshape_like,
     sizes_of,
@@ -36,9 +36,7 @@ def reduce_mean(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     if axes is not None:
         count = count_along(b, x, axes)
     else:
-        assert x.dtype is not None
-        whole, means = (b.Cast(b.Size(value), to=int(x.dtype)) for value in (x, s.y[0]))
-        count = b.Div(whole, means)
+        count = b.Div(cast_like(b, b.Size(x), x), cast_like(b, b.Size(s.y[0]), x))
     return _answer(s, expand_like(b, b.Div(_kept(b, s, g), count), x))
 
 
@@ -47,7 +45,7 @@ def reduce_extremum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """All of g goes to the first extremum."""
     axes = _axes(s)
     if axes is None:
-        raise refuse(s, "its axes are computed")
+        return _answer(s, _to_first_computed(b, s, g))
     if not axes:
         return _answer(s, g)
     arg = b.ArgMax if s.op == "ReduceMax" else b.ArgMin
@@ -58,23 +56,20 @@ def reduce_extremum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 def reduce_prod(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g (product of the others): y / x, or, at the only zero, that of all but it."""
     x, axes = s.input(0), _axes(s)
-    if axes is None:
-        raise refuse(s, "its axes are computed")
-    if not axes:
+    if axes == []:
         return _answer(s, g)
     g, y = _kept(b, s, g), _kept(b, s, s.y[0])
     zero, one = b.scalar(0.0, x), b.scalar(1.0, x)
     is_zero = b.Equal(x, zero)
     safe = b.Where(is_zero, one, x)
-    zeros = b.ReduceSum(b.Where(is_zero, one, zero), axes, keepdims=1)
-    others = b.Where(b.Equal(zeros, one), b.ReduceProd(safe, axes, keepdims=1), zero)
-    return _answer(s, b.Mul(g, b.Where(is_zero, others, b.Div(y, safe))))
+    zeros = _reduced(b, s, b.ReduceSum, b.Where(is_zero, one, zero))
+    others = b.Where(b.Equal(zeros, one), _reduced(b, s, b.ReduceProd, safe), zero)
+    return _answer(s, like(b.Mul(g, b.Where(is_zero, others, b.Div(y, safe))), x))
 
 
 @vjp("ReduceLogSum")
 def reduce_log_sum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g exp(-y), repeated."""
-    _refuse_no_axes(s)
     share = b.Mul(_kept(b, s, g), b.Exp(b.Neg(_kept(b, s, s.y[0]))))
     return _answer(s, expand_like(b, share, s.input(0)))
 
@@ -90,24 +85,21 @@ def reduce_log_sum_exp(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 @vjp("ReduceL1")
 def reduce_l1(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g sign x; 0 at x = 0."""
-    _refuse_no_axes(s)
-    return _answer(s, b.Mul(_kept(b, s, g), b.Sign(s.input(0))))
+    return _answer(s, like(b.Mul(_kept(b, s, g), b.Sign(s.input(0))), s.input(0)))
 
 
 @vjp("ReduceL2")
 def reduce_l2(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g x / y; 0 at y = 0."""
-    _refuse_no_axes(s)
     y = _kept(b, s, s.y[0])
     safe = b.Where(b.Equal(y, 0.0), b.scalar(1.0, y), y)
-    return _answer(s, b.Mul(b.Div(_kept(b, s, g), safe), s.input(0)))
+    return _answer(s, like(b.Mul(b.Div(_kept(b, s, g), safe), s.input(0)), s.input(0)))
 
 
 @vjp("ReduceSumSquare")
 def reduce_sum_square(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = 2 g x."""
-    _refuse_no_axes(s)
-    return _answer(s, b.Mul(b.Mul(_kept(b, s, g), 2.0), s.input(0)))
+    return _answer(s, like(b.Mul(b.Mul(_kept(b, s, g), 2.0), s.input(0)), s.input(0)))
 
 
 @vjp("CumSum")
@@ -198,10 +190,21 @@ def _kept(b: Emit, s: Site, value: Value) -> Value:
     return b.Unsqueeze(value, axes) if axes else value
 
 
-def _refuse_no_axes(s: Site) -> None:
-    """With ``noop_with_empty_axes`` the standard leaves open whether the formula still applies."""
-    if _axes(s) == []:
-        raise refuse(s, "it has no axes, and what that computes differs between runtimes")
+def _reduced(b: Emit, s: Site, reduce: Callable[..., Value], value: Value) -> Value:
+    """Reduces ``value`` over the same axes, which are kept at size 1."""
+    axes = _axes(s)
+    noop = s.attr("noop_with_empty_axes", 0)
+    return reduce(value, s.input(1) if axes is None else axes, keepdims=1, noop_with_empty_axes=noop)
+
+
+def _to_first_computed(b: Emit, s: Site, g: Value) -> Value:
+    """As ``to_first`` along computed axes: among the extrema, the one that comes first in memory."""
+    x = s.input(0)
+    end = b.Size(x)
+    numbers = b.Reshape(b.Range(b.scalar(0, end), end, b.scalar(1, end)), b.Shape(x))
+    found = b.Where(b.Equal(x, _kept(b, s, s.y[0])), numbers, end)
+    first = _reduced(b, s, b.ReduceMin, found)
+    return like(b.Where(b.Equal(first, found), _kept(b, s, g), b.scalar(0.0, g)), x)
 
 
 def _answer(s: Site, dx: Value) -> list[Value | None]:

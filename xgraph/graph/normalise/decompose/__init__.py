@@ -13,12 +13,17 @@ import onnx_ir as ir
 from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit
 from xgraph.graph.normalise.decompose.attention import attention
+from xgraph.graph.normalise.decompose.causal_conv_with_state import causal_conv_with_state
+from xgraph.graph.normalise.decompose.cum_prod import cum_prod
 from xgraph.graph.normalise.decompose.gelu import gelu
 from xgraph.graph.normalise.decompose.group_normalization import group_normalization
+from xgraph.graph.normalise.decompose.linear_attention import linear_attention
 from xgraph.graph.normalise.decompose.mean_variance_normalization import mean_variance_normalization
 from xgraph.graph.normalise.decompose.rms_normalization import rms_normalization
 from xgraph.graph.normalise.decompose.rotary_embedding import rotary_embedding
+from xgraph.graph.normalise.decompose.swiglu import swiglu
 from xgraph.graph.normalise.decompose.swish import swish
+from xgraph.graph.normalise.decompose.tensor_scatter import tensor_scatter
 from xgraph.graph.normalise.replace import substitute
 from xgraph.graph.site import Site
 
@@ -26,12 +31,17 @@ Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"]]
 
 _COMPOSITE: dict[str, Decomposition] = {
     "Attention": attention,
+    "CausalConvWithState": causal_conv_with_state,
+    "CumProd": cum_prod,
     "Gelu": gelu,
     "GroupNormalization": group_normalization,
+    "LinearAttention": linear_attention,
     "MeanVarianceNormalization": mean_variance_normalization,
     "RMSNormalization": rms_normalization,
     "RotaryEmbedding": rotary_embedding,
+    "SwiGLU": swiglu,
     "Swish": swish,
+    "TensorScatter": tensor_scatter,
 }
 
 
