@@ -22,6 +22,7 @@ from xgraph.graph.normalise.names import repair_names, unify_default_domain
 from xgraph.graph.normalise.opset import convert_opset
 from xgraph.graph.normalise.pads import resolve_auto_pad
 from xgraph.graph.normalise.reshape import fix_shape_arithmetic
+from xgraph.graph.normalise.sequences import resolve_sequences
 from xgraph.graph.normalise.transpose import merge_batched_transposes
 from xgraph.graph.normalise.unused import drop_initializer_inputs, remove_unused_domains, sort
 from xgraph.graph.normalise.verify import check, compare
@@ -73,6 +74,7 @@ def _simplify(model: ir.Model) -> None:
     for _ in range(_MOST_ROUNDS):
         fold_constants(model)
         changed = remove_identities(model)
+        changed |= resolve_sequences(model)
         remove_unused(model)
         infer_shapes(model)
         changed |= merge_batched_transposes(model)

@@ -36,13 +36,7 @@ def substitute(node: ir.Node, results: Sequence[ir.Value | None], emitted: Itera
     ``results`` has one value per output of the node (None where it is not read); each takes over the output's
     name. Emitted nodes inherit the node's metadata: scopes survive decomposition.
     """
-    base = node.outputs[0].name or node.name or node.op_type
-    for i, fresh in enumerate(emitted):
-        fresh.name = f"{base}/{fresh.op_type}_{i}"
-        for k, value in enumerate(fresh.outputs):
-            value.name = f"{fresh.name}.{k}" if k else fresh.name
-        for key, text in node.metadata_props.items():
-            fresh.metadata_props.setdefault(key, text)
+    name_after(node, emitted)
     names: list[tuple[ir.Value, str | None]] = []
     for output, result in zip(node.outputs, results, strict=False):
         if result is None:
@@ -52,6 +46,17 @@ def substitute(node: ir.Node, results: Sequence[ir.Value | None], emitted: Itera
     _remove([node])
     for result, name in names:
         result.name = name
+
+
+def name_after(node: ir.Node, emitted: Iterable[ir.Node], suffix: str = "") -> None:
+    """Names nodes that were emitted for ``node``, and their outputs, after it; they inherit its metadata."""
+    base = (node.outputs[0].name or node.name or node.op_type) + suffix
+    for i, fresh in enumerate(emitted):
+        fresh.name = f"{base}/{fresh.op_type}_{i}"
+        for k, value in enumerate(fresh.outputs):
+            value.name = f"{fresh.name}.{k}" if k else fresh.name
+        for key, text in node.metadata_props.items():
+            fresh.metadata_props.setdefault(key, text)
 
 
 def to_initializer(value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:

@@ -6,6 +6,7 @@ from xgraph.rules.vjp.book import vjp
 
 vjp.constant("reads the shape, not the values", "Shape", "Size")
 vjp.constant("makes constants from a shape", "ConstantOfShape", "EyeLike")
+vjp.constant("makes an empty sequence", "SequenceEmpty")
 vjp.constant("is a constant", "Constant")
 vjp.constant(
     "piecewise constant: the derivative is zero wherever it exists",
@@ -14,7 +15,9 @@ vjp.constant(
 vjp.constant(
     "answers yes or no",
     "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsInf", "IsNaN",
+    "OptionalHasElement",
 )  # fmt: skip
+vjp.constant("answers with a count", "SequenceLength")
 vjp.constant("answers with indices", "ArgMax", "ArgMin", "NonZero", "NonMaxSuppression")
 vjp.constant(
     "works on integers",

@@ -15,9 +15,9 @@ from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import cast_like
 
 
-@vjp("Identity")
+@vjp("Identity", "Optional", "OptionalGetElement")
 def identity(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """``dx`` = g."""
+    """``dx`` = g, also of what an optional holds."""
     return [g]
 
 
@@ -36,6 +36,17 @@ def dropout(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Val
 def cast(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g in the dtype of x."""
     return [cast_like(b, g, s.input(0)), None][: len(s.x)]
+
+
+def _other_dtype(s: Site) -> str | None:
+    same = s.input(0).dtype == s.y[0].dtype
+    return None if same else "a dtype that stays (it reads the bits of one as another)"
+
+
+@vjp("BitCast", needs=_other_dtype)
+def bit_cast(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
+    """``dx`` = g where the dtype stays; the bits of another one have no derivative."""
+    return [g]
 
 
 @vjp("Neg")

@@ -42,7 +42,7 @@ def attention(b: Emit, s: Site) -> Sequence[Value | None]:
     capped = scores
     allowed, additive = _allowed(b, s, query, key)
     if allowed is not None:
-        scores = b.Add(scores, b.Where(allowed, b.scalar(0.0, scores), b.scalar(_lowest(scores), scores)))
+        scores = b.Add(scores, b.Where(allowed, b.scalar(0.0, scores), b.scalar(_lowest(s, scores), scores)))
     if additive is not None:
         scores = b.Add(scores, additive)
     probability = _softmax(b, s, scores)
@@ -159,10 +159,11 @@ def _query_positions(b: Emit, s: Site, query: Value) -> Value:
     return column
 
 
-def _lowest(value: Value) -> float:
-    """Half the most negative number: adding a score to it cannot overflow."""
-    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-    return float(ml_dtypes.finfo(dtype).min) / 2  # type: ignore[no-untyped-call]
+def _lowest(s: Site, scores: Value) -> float:
+    """Half the most negative number that Softmax can read too: adding a score to it cannot overflow."""
+    dtype = scores.dtype or ir.DataType.FLOAT
+    types = [dtype, ir.DataType(s.attr("softmax_precision") or dtype)]
+    return max(float(ml_dtypes.finfo(each.numpy()).min) for each in types) / 2  # type: ignore[no-untyped-call]
 
 
 def _dim(s: Site, value: Value, axis: int) -> int:

@@ -1,0 +1,192 @@
+"""Sequences and optionals whose structure the graph tells become the plain tensors that they hold.
+
+Which tensors a sequence holds is followed from SequenceConstruct, SplitToSequence .. to where they are taken out
+again; the nodes that carried it are then unused. What depends on run-time values stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from xgraph.graph.emit import Emit
+from xgraph.graph.normalise.constants import lift_constants
+from xgraph.graph.normalise.replace import name_after, substitute
+from xgraph.graph.shapes import dims, rank
+from xgraph.graph.site import Site
+
+Content: TypeAlias = "tuple[ir.Value, ...] | ir.Value | None"
+"""The tensors of a sequence; what an optional holds, None where it is empty."""
+Contents: TypeAlias = dict["ir.Value | None", Content]
+
+
+def resolve_sequences(model: ir.Model) -> bool:
+    """Replaces what is taken out of sequences and optionals of the main graph, in place; tells if anything was.
+
+    Needs shapes for SplitToSequence, and constant positions: call it again after folding.
+    """
+    contents: Contents = {}
+    changed = False
+    for node in list(model.graph):
+        if node.domain:
+            continue
+        if node.op_type in _HOLD:
+            _HOLD[node.op_type](model, Site(node), contents)
+        elif node.op_type in _TAKE:
+            changed |= _TAKE[node.op_type](model, Site(node), contents)
+    if changed:
+        lift_constants(model)
+    model.graph.sort()
+    return changed
+
+
+def _construct(model: ir.Model, s: Site, contents: Contents) -> None:
+    contents[s.y[0]] = tuple(x for x in s.x if x is not None)
+
+
+def _insert(model: ir.Model, s: Site, contents: Contents) -> None:
+    held, place = contents.get(s.x[0]), s.const(2)
+    if isinstance(held, tuple) and (place is not None or not s.has(2)):
+        at = len(held) if place is None else int(place.reshape(()))
+        at += len(held) * (at < 0)
+        contents[s.y[0]] = (*held[:at], s.input(1), *held[at:])
+
+
+def _erase(model: ir.Model, s: Site, contents: Contents) -> None:
+    held, place = contents.get(s.x[0]), s.const(1)
+    if isinstance(held, tuple) and (place is not None or not s.has(1)):
+        at = (-1 if place is None else int(place.reshape(()))) % len(held)
+        contents[s.y[0]] = (*held[:at], *held[at + 1 :])
+
+
+def _split(model: ir.Model, s: Site, contents: Contents) -> None:
+    x, given = s.input(0), s.const(1)
+    if dims(x) is None or (s.has(1) and given is None):
+        return
+    axis = int(s.attr("axis", 0)) % rank(x)
+    size = (dims(x) or ())[axis]
+    if given is not None and given.ndim:
+        parts = [int(part) for part in given]
+    elif isinstance(size, int):
+        step = 1 if given is None else int(given)
+        parts = [min(step, size - start) for start in range(0, size, step)]
+    else:
+        return
+    b = Emit(model)
+    before = len(model.graph)
+    held = b.many("Split", len(parts), x, parts, axis=axis) if parts else ()
+    if given is None and not s.attr("keepdims", 1):
+        held = tuple(b.Squeeze(part, [axis]) for part in held)
+    name_after(s.node, list(model.graph)[before:])
+    contents[s.y[0]] = held
+
+
+def _map(model: ir.Model, s: Site, contents: Contents) -> None:
+    if any(isinstance(x.type, ir.SequenceType) and not isinstance(contents.get(x), tuple) for x in s.x if x):
+        return
+    held = contents.get(s.x[0])
+    if not isinstance(held, tuple):
+        return
+    rows = []
+    for i in range(len(held)):
+        # What the body captures follows the inputs.
+        given = [contents.get(x, x) for x in s.node.inputs]
+        rows.append(_repeat(model.graph, s.node, i, [x[i] if isinstance(x, tuple) else x for x in given]))
+    contents.update(zip(s.y, zip(*rows, strict=True) if rows else [()] * len(s.y), strict=True))
+
+
+def _repeat(graph: ir.Graph, node: ir.Node, i: int, arguments: Sequence[ir.Value | None]) -> list[ir.Value]:
+    """Puts a copy of the node's body in front of it, and returns the results."""
+    body = node.attributes["body"].as_graph().clone(allow_outer_scope_values=True)
+    replaced = dict(zip(body.inputs, arguments, strict=True))
+    results = [replaced.get(value) or value for value in body.outputs]
+    weights, inner = list(body.initializers.values()), list(body)
+    body.outputs.clear()
+    body.initializers.clear()
+    body.remove(inner)
+    for parameter, argument in replaced.items():
+        if argument is not None:
+            parameter.replace_all_uses_with(argument)
+    for weight in weights:
+        weight.name = f"{node.outputs[0].name}/{i}/{weight.name}"
+        graph.register_initializer(weight)
+    name_after(node, inner, f"/{i}")
+    graph.insert_before(node, inner)
+    return results
+
+
+def _hold_optional(model: ir.Model, s: Site, contents: Contents) -> None:
+    contents[s.y[0]] = s.x[0] if s.has(0) else None
+
+
+def _at(model: ir.Model, s: Site, contents: Contents) -> bool:
+    held, place = contents.get(s.x[0]), s.const(1)
+    if not isinstance(held, tuple) or place is None:
+        return False
+    return _replace(model, s, lambda b: b.Identity(held[int(place.reshape(()))]))
+
+
+def _length(model: ir.Model, s: Site, contents: Contents) -> bool:
+    held = contents.get(s.x[0])
+    if not isinstance(held, tuple):
+        return False
+    return _replace(model, s, lambda b: b.Identity(np.asarray(len(held), np.int64)))
+
+
+def _concat(model: ir.Model, s: Site, contents: Contents) -> bool:
+    held, axis = contents.get(s.x[0]), s.attr("axis")
+    if not isinstance(held, tuple) or not held:
+        return False
+
+    def joined(b: Emit) -> ir.Value:
+        parts = [b.Unsqueeze(x, [axis]) for x in held] if s.attr("new_axis", 0) else held
+        return b.Concat(*parts, axis=axis)
+
+    return _replace(model, s, joined)
+
+
+def _has_element(model: ir.Model, s: Site, contents: Contents) -> bool:
+    if s.has(0) and s.x[0] not in contents and not isinstance(s.input(0).type, ir.TensorType | ir.SequenceType):
+        return False
+    full = s.has(0) and contents.get(s.x[0], s.x[0]) is not None
+    return _replace(model, s, lambda b: b.Identity(np.asarray(full)))
+
+
+def _get_element(model: ir.Model, s: Site, contents: Contents) -> bool:
+    held = contents.get(s.x[0], s.x[0])
+    if isinstance(held, tuple) or isinstance(contents.get(held), tuple):
+        contents[s.y[0]] = held if isinstance(held, tuple) else contents[held]
+        return False
+    if held is None or not isinstance(held.type, ir.TensorType):
+        return False
+    return _replace(model, s, lambda b: b.Identity(held))
+
+
+def _replace(model: ir.Model, s: Site, emit: Callable[[Emit], ir.Value]) -> bool:
+    before = len(model.graph)
+    result = emit(Emit(model))
+    substitute(s.node, [result], list(model.graph)[before:])
+    return True
+
+
+_HOLD: dict[str, Callable[[ir.Model, Site, Contents], None]] = {
+    "Optional": _hold_optional,
+    "SequenceConstruct": _construct,
+    "SequenceEmpty": _construct,
+    "SequenceErase": _erase,
+    "SequenceInsert": _insert,
+    "SequenceMap": _map,
+    "SplitToSequence": _split,
+}
+_TAKE: dict[str, Callable[[ir.Model, Site, Contents], bool]] = {
+    "ConcatFromSequence": _concat,
+    "OptionalGetElement": _get_element,
+    "OptionalHasElement": _has_element,
+    "SequenceAt": _at,
+    "SequenceLength": _length,
+}
+RESOLVED = frozenset({*_HOLD, *_TAKE})
+"""The operators that are gone after the pass wherever the structure is static."""
