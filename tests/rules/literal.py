@@ -2,6 +2,7 @@
 
 What is wrong with each of them, in onnx 1.17: Mean adds in place and so cannot broadcast; Conv and ConvTranspose
 mix up groups, ``auto_pad`` or ``output_shape``; MaxPool gives wrong values for some kernels that are not square;
+AveragePool and LpPool do so for some combinations of ``ceil_mode``, padding and dilations;
 LRN's window ends one channel early; LpNormalization adds up x, not |x|; GatherElements and ScatterElements want
 more of the index's shape than the standard does; GlobalMaxPool knows images only; GroupNormalization wants a scale
 per group at every opset; GlobalLpPool is missing. Newer ones
@@ -216,7 +217,7 @@ class MaxPool(OpRun):
         storage_order: int | None = None,
         strides: Sequence[int] | None = None,
     ) -> tuple[Array, ...]:
-        assert not storage_order
+        assert not storage_order or self.n_outputs == 1
         assert kernel_shape is not None
         window = Windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
         padded, numbers = window.pad(x, -np.inf), window.pad(np.arange(x.size).reshape(x.shape), -1)
@@ -229,6 +230,55 @@ class MaxPool(OpRun):
     @property
     def n_outputs(self) -> int:
         return len(self.onnx_node.output)
+
+
+class AveragePool(OpRun):
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        auto_pad: str | None = None,
+        ceil_mode: int | None = None,
+        count_include_pad: int | None = None,
+        dilations: Sequence[int] | None = None,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[Array]:
+        assert kernel_shape is not None
+        window = Windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
+        counted = np.ones_like(x)
+        if count_include_pad:
+            # Padding counts, but not what a last window reaches beyond it.
+            sides = zip(window.begins, window.asked_ends, strict=True)
+            counted = np.pad(counted, [(0, 0), (0, 0), *sides], constant_values=1)
+            behind = [(0, e - a) for e, a in zip(window.ends, window.asked_ends, strict=True)]
+            counted = np.pad(counted, [(0, 0), (0, 0), *behind])
+        else:
+            counted = window.pad(counted, 0.0)
+        sums = [sum(array[:, :, *place] for _, place in window.taps()) for array in (window.pad(x, 0.0), counted)]
+        return (sums[0] / sums[1],)
+
+
+class LpPool(OpRun):
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        auto_pad: str | None = None,
+        ceil_mode: int | None = None,
+        dilations: Sequence[int] | None = None,
+        kernel_shape: Sequence[int] | None = None,
+        p: int | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[Array]:
+        assert kernel_shape is not None
+        window = Windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
+        powers = window.pad(np.abs(x) ** (p or 2), 0.0)
+        return (sum(powers[:, :, *place] for _, place in window.taps()) ** x.dtype.type(1 / (p or 2)),)
 
 
 class Windows:
@@ -247,7 +297,7 @@ class Windows:
         n = len(kernel)
         self.kernel, self.strides, self.dilations = kernel, strides or [1] * n, dilations or [1] * n
         pads = list(pads or [0] * (2 * n))
-        self.outputs, self.begins, self.ends = [], [], []
+        self.outputs, self.begins, self.ends, self.asked_ends = [], [], [], []
         for i in range(n):
             reach, stride = (kernel[i] - 1) * self.dilations[i] + 1, self.strides[i]
             begin, end = pads[i], pads[i + n]
@@ -261,6 +311,7 @@ class Windows:
             count -= (count - 1) * stride >= sizes[i] + begin
             self.outputs.append(count)
             self.begins.append(begin)
+            self.asked_ends.append(end)
             self.ends.append(max(end, (count - 1) * stride + reach - sizes[i] - begin))
 
     def pad(self, x: Array, value: float) -> Array:
@@ -287,6 +338,7 @@ LITERAL = [
     GRU,
     LSTM,
     RNN,
+    AveragePool,
     Conv,
     ConvTranspose,
     Erf,
@@ -296,6 +348,7 @@ LITERAL = [
     GlobalMaxPool,
     GroupNormalization,
     LpNormalization,
+    LpPool,
     LRN,
     MaxPool,
     Mean,

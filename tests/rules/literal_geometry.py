@@ -1,8 +1,7 @@
 """Geometric operators written out literally, as sums over a padded image of a kernel of the distance.
 
 What is wrong with onnx's own: GridSample and AffineGrid compute coordinates in float32, and so does DeformConv through
-GridSample; LpPool ignores the padding behind windows that ``ceil_mode`` adds; AveragePool miscounts windows in some
-combinations of ``ceil_mode``, ``auto_pad`` and dilations; MaxRoiPool is missing.
+GridSample; MaxRoiPool is missing.
 """
 
 from __future__ import annotations

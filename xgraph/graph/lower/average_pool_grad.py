@@ -1,15 +1,18 @@
-"""AveragePoolGrad: each window gives an equal share of what it received to the inputs that it averaged."""
+"""AveragePoolGrad: each window gives an equal share of what it received to the inputs that it averaged.
+
+With the attribute ``sums`` it gives all of it to each: the gradient of a sum over windows.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import onnx_ir as ir
 
-from xgraph.errors import ShapeUnknownError
 from xgraph.graph.emit import Emit
-from xgraph.graph.lower.spread import ones, spread
+from xgraph.graph.lower.spread import ones, same_begins, spread
 from xgraph.graph.lower.window import Window, read_window
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
@@ -60,7 +63,8 @@ def _spread(b: Emit, share: ir.Value, shape: ir.Value, window: Window) -> ir.Val
 
 def _counts(b: Emit, s: Site, g: ir.Value, shape: ir.Value, window: Window) -> ir.Value:
     """Returns how many inputs each window averages, as a constant if possible, ``[1, 1, *outputs]`` or a scalar."""
-    taps = math.prod(window.kernel)
+    if s.attr("sums", 0):
+        return b.scalar(1.0, g)
     include = bool(s.attr("count_include_pad", 0))
     if window.sizes is not None and window.begins is not None:
         grid = np.ones(())
@@ -70,27 +74,39 @@ def _counts(b: Emit, s: Site, g: ir.Value, shape: ir.Value, window: Window) -> i
             return b.scalar(float(grid.flat[0]), g)
         assert g.dtype is not None
         return b.constant(grid[None, None].astype(g.dtype.numpy()))
-    whole = include or (window.begins is not None and not any((*window.begins, *(window.ends or ()))))
-    if whole and not s.attr("ceil_mode", 0) and window.begins is not None:
-        return b.scalar(float(taps), g)
-    if window.begins is None or window.ends is None or s.attr("ceil_mode", 0):
-        raise ShapeUnknownError(
-            f"the window sizes of the average pool '{b.source}' depend on dynamic spatial sizes; "
-            "export the model with fixed sizes for all axes but the batch"
-        )
-    # Sum-pooling a plane of ones counts the inputs of each window.
+    padded = window.begins is None or any((*window.begins, *(window.ends or ())))
+    # SAME padding fits whatever the sizes are, so that ceil_mode adds no window.
+    if (include or not padded) and not (s.attr("ceil_mode", 0) and window.begins is not None):
+        return b.scalar(float(math.prod(window.kernel)), g)
+    begins = same_begins(b, g, b.Slice(shape, [2], [2 + len(window.kernel)]), window) if window.begins is None else None
+    counts = [_computed_counts(b, g, shape, window, axis, include, begins) for axis in range(len(window.kernel))]
+    return functools.reduce(b.Mul, counts)
+
+
+def _computed_counts(
+    b: Emit, g: ir.Value, shape: ir.Value, window: Window, axis: int, include: bool, begins: ir.Value | None
+) -> ir.Value:
+    """As ``_axis_counts`` for sizes known at run time, ``[1, 1, .., outputs, .., 1]``."""
     n = len(window.kernel)
-    plane = b.Expand(
-        b.scalar(1.0, g),
-        b.Concat(b.constant(np.array([1, 1])), b.Slice(shape, [2], [2 + n]), axis=0),
-    )
-    return b.Conv(
-        plane,
-        ones(g, 1, 1, *window.kernel),
-        pads=[*window.begins, *window.ends],
-        strides=window.strides,
-        dilations=window.dilations,
-    )
+    zero, one = b.constant(np.array(0, np.int64)), b.constant(np.array(1, np.int64))
+    numbers = b.Range(zero, b.Squeeze(b.Slice(b.Shape(g), [2 + axis], [3 + axis]), [0]), one)
+    if begins is not None:
+        begin = b.Slice(begins, [axis], [axis + 1])
+    else:
+        assert window.begins is not None
+        begin = b.constant(np.array([window.begins[axis]], np.int64))
+    starts = b.Unsqueeze(b.Sub(b.Mul(numbers, [window.strides[axis]]), begin), [1])
+    taps = np.arange(window.kernel[axis], dtype=np.int64) * window.dilations[axis]
+    position = b.Add(starts, b.constant(taps))
+    low, high = zero, b.Slice(shape, [2 + axis], [3 + axis])
+    if include:
+        # With SAME padding no window reaches beyond it, so that begins are given here.
+        assert window.ends is not None
+        low, high = b.Neg(begin), b.Add(high, [window.ends[axis]])
+    inside = b.And(b.GreaterOrEqual(position, low), b.Less(position, high))
+    assert g.dtype is not None
+    counts = b.ReduceSum(b.Cast(inside, to=int(g.dtype)), [1], keepdims=0)
+    return b.Unsqueeze(counts, [other for other in range(2 + n) if other != 2 + axis])
 
 
 def _axis_counts(window: Window, axis: int, include: bool) -> np.ndarray:

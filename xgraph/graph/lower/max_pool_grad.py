@@ -30,14 +30,19 @@ def max_pool_grad(b: Emit, s: Site, profile: str) -> ir.Value:
 
 
 def _scattered(b: Emit, s: Site) -> ir.Value:
-    """Emits a second MaxPool for its indices, which count over the whole ``[N, C, *sizes]``, and a scatter."""
+    """Emits a second MaxPool for its indices, which count over the whole ``[N, C, *sizes]``, and a scatter.
+
+    The scatter adds in float32: ONNX Runtime's CPU provider has none that adds 16-bit numbers.
+    """
     g, x = s.input(0), s.input(2)
+    assert g.dtype is not None
+    terms = b.Cast(g, to=int(ir.DataType.FLOAT)) if g.dtype.itemsize < 4 else g
     # Column-major storage would only number the same maxima differently.
     attributes = {name: value for name, value in s.attributes().items() if name != "storage_order"}
     _, indices = b.many("MaxPool", 2, x, **attributes)
-    zeros = b.Expand(b.scalar(0.0, g), b.Reshape(b.Size(x), [1]))
-    flat = b.ScatterElements(zeros, b.Reshape(indices, [-1]), b.Reshape(g, [-1]), axis=0, reduction="add")
-    return b.Reshape(flat, b.Shape(x))
+    zeros = b.Expand(b.scalar(0.0, terms), b.Reshape(b.Size(x), [1]))
+    flat = b.ScatterElements(zeros, b.Reshape(indices, [-1]), b.Reshape(terms, [-1]), axis=0, reduction="add")
+    return b.Reshape(flat if terms is g else b.Cast(flat, to=int(g.dtype)), b.Shape(x))
 
 
 def _compared(b: Emit, s: Site, window: Window) -> ir.Value:

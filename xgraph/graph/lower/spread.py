@@ -43,11 +43,11 @@ def spread(b: Emit, g: ir.Value, weight: ir.Value, shape: ir.Value, window: Wind
         full = b.ConvTranspose(g, weight, pads=pads, output_padding=room, **common)
         return b.Slice(full, [0] * n, sizes, axes)
     full = b.ConvTranspose(g, weight, output_padding=room, **common)
-    start = _same_begins(b, g, sizes, window)
+    start = same_begins(b, g, sizes, window)
     return b.Slice(full, start, b.Add(start, sizes), axes)
 
 
-def _same_begins(b: Emit, g: ir.Value, sizes: ir.Value, window: Window) -> ir.Value:
+def same_begins(b: Emit, g: ir.Value, sizes: ir.Value, window: Window) -> ir.Value:
     """Emits the padding in front that ``auto_pad=SAME_*`` means for sizes known at run time."""
     steps = b.Sub(b.Slice(b.Shape(g), [2], [2 + len(window.kernel)]), [1])
     spans = b.Add(b.Mul(steps, list(window.strides)), list(window.reach))

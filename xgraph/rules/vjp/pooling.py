@@ -8,7 +8,7 @@ import numpy as np
 
 from xgraph.graph.adjoint import average_pool_grad, max_pool_grad
 from xgraph.graph.emit import ADJOINT_DOMAIN, Emit, Value
-from xgraph.graph.shapes import dims, not_fixed, rank
+from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.geometry import count
@@ -22,15 +22,7 @@ def max_pool(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Va
     return [None if g is None else max_pool_grad(b, s, g)]
 
 
-def _open_windows(s: Site) -> str | None:
-    """Windows that reach beyond the input by what its size decides have no known number of entries."""
-    x = s.input(0)
-    strided = any(stride != 1 for stride in s.ints("strides", []))
-    decided = s.attr("ceil_mode", 0) or (s.attr("auto_pad", "NOTSET").startswith("SAME") and strided)
-    return not_fixed(x, range(2, rank(x))) if decided else None
-
-
-@vjp("AveragePool", needs=_open_windows)
+@vjp("AveragePool")
 def average_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """Each window shares out g equally over what it averaged."""
     return [average_pool_grad(b, s, g)]
@@ -88,20 +80,13 @@ def global_lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [b.Mul(_per_norm(b, g, s.y[0], p), power_factor(b, x, p))]
 
 
-@vjp("LpPool", needs=lambda s: "ceil_mode=0" if s.attr("ceil_mode", 0) else _open_windows(s))
+@vjp("LpPool")
 def lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = (Σ over the windows of x of g y^(1 - p)) |x|^(p - 1) sign x."""
     x, p = s.input(0), s.attr("p", 2)
-    kernel = s.ints("kernel_shape", [])
-    taps = 1
-    for size in kernel:
-        taps *= size
-    # An average that counts its padding is the sum over the window divided by the number of taps.
     attributes = {name: value for name, value in s.attributes().items() if name != "p"}
-    share = b.Mul(_per_norm(b, g, s.y[0], p), float(taps))
-    inputs = [share, None, b.Shape(x)]
-    attributes["count_include_pad"] = 1
-    (spread,) = b.op("AveragePoolGrad", inputs, attributes, domain=ADJOINT_DOMAIN, like=[x])
+    inputs = [_per_norm(b, g, s.y[0], p), None, b.Shape(x)]
+    (spread,) = b.op("AveragePoolGrad", inputs, {**attributes, "sums": 1}, domain=ADJOINT_DOMAIN, like=[x])
     return [b.Mul(spread, power_factor(b, x, p))]
 
 
