@@ -1,7 +1,7 @@
 """Geometric operators written out literally, as sums over a padded image of a kernel of the distance.
 
 What is wrong with onnx's own: GridSample and AffineGrid compute coordinates in float32, and so does DeformConv through
-GridSample; MaxRoiPool is missing.
+GridSample; Pad knows no negative pads; MaxRoiPool is missing.
 """
 
 from __future__ import annotations
@@ -85,6 +85,22 @@ class DeformConv(OpRun):
         return (y if bias is None else y + bias[:, None, None],)
 
 
+class Pad(OpRun):
+    op_domain = ""
+
+    def _run(
+        self, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, mode: str | None = None
+    ) -> tuple[Array]:
+        n = len(pads) // 2
+        cut, sides = [slice(None)] * x.ndim, [(0, 0)] * x.ndim
+        for i, axis in enumerate(range(n) if axes is None else axes):
+            begin, end = int(pads[i]), int(pads[i + n])
+            cut[axis] = slice(max(-begin, 0), x.shape[axis] - max(-end, 0))
+            sides[axis] = max(begin, 0), max(end, 0)
+        filling = {} if mode not in (None, "constant") else {"constant_values": 0 if value is None else value.item()}
+        return (np.pad(x[tuple(cut)], sides, mode=mode or "constant", **filling),)
+
+
 class MaxRoiPool(OpRun):
     op_domain = ""
 
@@ -131,4 +147,4 @@ def _keys(d: Array) -> Array:
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
 
 
-LITERAL_GEOMETRY = [AffineGrid, DeformConv, GridSample, MaxRoiPool]
+LITERAL_GEOMETRY = [AffineGrid, DeformConv, GridSample, MaxRoiPool, Pad]

@@ -140,11 +140,30 @@ def test_repetition_needs_no_static_sizes(h, rng, name, profile):
     assert h.error(h.run(proto, x=np.zeros(shape, F), g=g)[1], expected) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["linear", "nearest, odd", "nearest, corners"])
-def test_other_dynamic_sizes_are_an_error(h, name):
+# Shape inference takes the sizes that a policy keeps the ratio of for the sizes of the output.
+AT_RUN_TIME = [name for name in CASES if not any(word in name for word in ("antialias", "larger", "smaller"))]
+
+
+@pytest.mark.parametrize("name", AT_RUN_TIME)
+def test_matrix_of_sizes_known_at_run_time(h, rng, name):
     shape, operands, attributes = CASES[name]
+    opset = 19 if attributes.get("coordinate_transformation_mode") == "half_pixel_symmetric" else 18
+    open_axes = range(len(shape))
+    fixed, dynamic = (
+        h.gradient_model("Resize", shape, *operands, dynamic=axes, opset=opset, **attributes)
+        for axes in ((), open_axes)
+    )
+    g = rng.standard_normal(h.session(fixed).get_outputs()[0].shape).astype(F)
+    x = np.zeros(shape, F)
+    assert h.error(h.run(dynamic, x=x, g=g)[1], h.run(fixed, x=x, g=g)[1]) < 1e-5
+
+
+def test_antialiasing_needs_sizes(h):
+    shape, operands, attributes = CASES["linear, antialias"]
     with pytest.raises(ShapeUnknownError, match=r"no gradient for Resize 'forward': it needs fixed .* axes"):
         h.gradient_model("Resize", shape, *operands, dynamic=(0, 2, 3), **attributes)
+    larger = h.gradient_model("Resize", shape, None, np.array(UP, F), dynamic=(0, 2, 3), mode="linear", antialias=1)
+    assert "MatMul" in h.operators(larger)
 
 
 @pytest.mark.parametrize("name", ["linear", "cubic", "nearest, corners", "linear, axes"])

@@ -9,20 +9,23 @@ import onnx_ir as ir
 
 from xgraph.errors import ShapeUnknownError
 from xgraph.graph.emit import Emit
+from xgraph.graph.lower.computed_interpolation import ComputedAxis, computed_matrix
 from xgraph.graph.lower.interpolation import Interpolation
-from xgraph.graph.shapes import Dim, dims, not_fixed, rank
+from xgraph.graph.shapes import Dim, dims, not_fixed, rank, static
 from xgraph.graph.site import Site
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """One axis that is resized; sizes are None where they are dynamic, and so is the scale where it depends on them."""
+    """One axis that is resized; None stands for what is known at run time only."""
 
     axis: int
+    place: int
+    """Where the axis stands in the scales, sizes and regions that are given."""
     size: int | None
     resized: int | None
     scale: float | None
-    roi: tuple[float, float]
+    roi: tuple[float, float] | None
 
 
 def resize_grad(b: Emit, s: Site, profile: str) -> ir.Value:
@@ -36,16 +39,15 @@ def resize_grad(b: Emit, s: Site, profile: str) -> ir.Value:
     if axes and all(_repeats(axis, how) for axis in axes):
         return _block_sums(b, g, {axis.axis: round(axis.scale or 1) for axis in axes})
     for axis in reversed(axes):
-        assert axis.size is not None
-        assert axis.resized is not None
-        assert axis.scale is not None
-        matrix = how.matrix(axis.size, axis.resized, axis.scale, axis.roi)
-        g = _along(b, g, matrix, axis.axis)
+        g = _along(b, g, _matrix(b, s, g, axis, how), axis.axis)
     return g
 
 
 def resize_lack(s: Site) -> str | None:
-    """Returns what a forward Resize lacks to be transposed, such as ``"fixed 'height' and 'width' axes"``, or None."""
+    """Returns what a forward Resize lacks to be transposed, such as ``"fixed 'height' and 'width' axes"``, or None.
+
+    Only antialiasing needs something: how many pixels it averages follows from the sizes.
+    """
     return _lack(s, _interpolation(s), s.input(0), s.y[0], roi=1)
 
 
@@ -64,12 +66,12 @@ def _lack(s: Site, how: Interpolation, x: ir.Value, y: ir.Value, *, roi: int) ->
     """Returns what the node lacks; ``x`` is what is resized to ``y``, and ``roi`` the input that holds the region."""
     if dims(x) is None or dims(y) is None:
         return "a known rank"
-    if _crops(s) and s.const(roi) is None:
-        return "a constant roi"
-    axes = [axis for axis in _axes(s, x, y, roi=roi) if not _is_identity(axis, how)]
-    if all(_repeats(axis, how) for axis in axes):
+    if not how.antialias or how.mode == "nearest":
         return None
-    changed = [axis.axis for axis in axes]
+    smoothed = [axis for axis in _axes(s, x, y, roi=roi) if axis.scale is None or axis.scale < 1]
+    if any(axis.scale is None and axis.size is not None and axis.resized is not None for axis in smoothed):
+        return "constant scales or sizes to antialias"
+    changed = [axis.axis for axis in smoothed]
     return not_fixed(x, changed) or not_fixed(y, changed)
 
 
@@ -96,19 +98,27 @@ def _axes(s: Site, x: ir.Value, y: ir.Value, *, roi: int) -> list[_Axis]:
         if policy != "stretch":
             common = min(known, default=0.0) if policy == "not_larger" else max(known, default=0.0)
             scales = [common if len(known) == len(scales) else None] * len(axes)
+    elif _is_given(s, roi + 1) or policy != "stretch":
+        scales = [None] * len(axes)
     else:
         scales = [_ratio(resized[axis], sizes[axis]) for axis in axes]
-    region = s.const(roi) if _crops(s) else None
+    region = s.const(roi) if _crops(s) else np.repeat([0.0, 1.0], len(axes))
     return [
         _Axis(
             axis,
+            i,
             _static(sizes[axis]),
             _static(resized[axis]),
             scale,
-            (0.0, 1.0) if region is None else (float(region[i]), float(region[i + len(axes)])),
+            None if region is None else (float(region[i]), float(region[i + len(axes)])),
         )
         for i, (axis, scale) in enumerate(zip(axes, scales, strict=True))
     ]
+
+
+def _is_given(s: Site, i: int) -> bool:
+    """Tells whether an optional vector is there: left out or empty, another one counts."""
+    return s.has(i) and static(s.input(i)) != (0,)
 
 
 def _ratio(resized: Dim, size: Dim) -> float | None:
@@ -123,7 +133,7 @@ def _static(dim: Dim) -> int | None:
 
 def _is_identity(axis: _Axis, how: Interpolation) -> bool:
     """Tells whether the axis is left alone: equal sizes and, where a region is cropped, all of it."""
-    if axis.scale is not None and axis.size is not None and axis.size == axis.resized:
+    if axis.roi is not None and axis.scale is not None and axis.size is not None and axis.size == axis.resized:
         return bool((how.matrix(axis.size, axis.resized, axis.scale, axis.roi) == np.eye(axis.size)).all())
     return axis.scale == 1.0 and axis.roi == (0.0, 1.0)
 
@@ -157,15 +167,43 @@ def _block_sums(b: Emit, g: ir.Value, times: dict[int, int]) -> ir.Value:
     return b.ReduceSum(split, summed, keepdims=0)
 
 
-def _along(b: Emit, g: ir.Value, matrix: np.ndarray, axis: int) -> ir.Value:
-    """Emits ``R^T g`` along one axis, with ``R`` of shape ``[resized, size]``."""
+def _matrix(b: Emit, s: Site, g: ir.Value, axis: _Axis, how: Interpolation) -> np.ndarray | ir.Value:
+    """Returns ``R`` of shape ``[resized, size]``: a constant, or built from the sizes at run time."""
     assert g.dtype is not None
-    weight = matrix.astype(g.dtype.numpy())
+    if axis.size is not None and axis.resized is not None and axis.scale is not None and axis.roi is not None:
+        return how.matrix(axis.size, axis.resized, axis.scale, axis.roi).astype(g.dtype.numpy())
+    start, end = None, None
+    if _crops(s):
+        n = len(s.ints("axes", range(rank(g))))
+        start, end = (b.Slice(s.input(3), [i], [i + 1]) for i in (axis.place, axis.place + n))
+        start, end = (b.Cast(bound, to=int(ir.DataType.FLOAT)) for bound in (start, end))
+    size = b.Slice(s.input(2), [axis.axis], [axis.axis + 1])
+    resized = b.Slice(b.Shape(g), [axis.axis], [axis.axis + 1])
+    known = ComputedAxis(size, resized, _computed_scale(b, s, axis, size, resized), start, end)
+    return computed_matrix(b, how, known, g.dtype)
+
+
+def _computed_scale(b: Emit, s: Site, axis: _Axis, size: ir.Value, resized: ir.Value) -> ir.Value:
+    """Emits the scale of one axis, as a float32 vector of length 1."""
+    if _is_given(s, 4):
+        return b.Slice(s.input(4), [axis.place], [axis.place + 1])
+    policy = s.attr("keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch":
+        return b.Div(b.Cast(resized, to=int(ir.DataType.FLOAT)), b.Cast(size, to=int(ir.DataType.FLOAT)))
+    wanted, shape = s.input(5), s.input(2)
+    sizes = b.Gather(shape, s.ints("axes", range(rank(s.input(0)))))
+    ratios = b.Div(b.Cast(wanted, to=int(ir.DataType.FLOAT)), b.Cast(sizes, to=int(ir.DataType.FLOAT)))
+    return (b.ReduceMin if policy == "not_larger" else b.ReduceMax)(ratios, [0], keepdims=1)
+
+
+def _along(b: Emit, g: ir.Value, matrix: np.ndarray | ir.Value, axis: int) -> ir.Value:
+    """Emits ``R^T g`` along one axis, with ``R`` of shape ``[resized, size]``."""
     n = rank(g)
     if axis == n - 1:
-        return b.MatMul(g, weight)
+        return b.MatMul(g, matrix)
     if axis == n - 2:
-        return b.MatMul(b.constant(weight.T), g)
+        turned = b.constant(matrix.T) if isinstance(matrix, np.ndarray) else b.Transpose(matrix, perm=[1, 0])
+        return b.MatMul(turned, g)
     swap = list(range(n))
     swap[axis], swap[-1] = swap[-1], swap[axis]
-    return b.Transpose(b.MatMul(b.Transpose(g, perm=swap), weight), perm=swap)
+    return b.Transpose(b.MatMul(b.Transpose(g, perm=swap), matrix), perm=swap)

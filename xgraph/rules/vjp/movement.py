@@ -144,19 +144,24 @@ def sliced(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 def pad(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = g without the border; a border that repeats x adds to that, a value gets its sum."""
     x, mode = s.input(0), s.attr("mode", "constant")
-    pads, axes = const_ints(s, 1), _axes(s, 3)
+    pads, amounts = const_ints(s, 1), s.input(1)
+    if s.has(3) and s.const(3) is None:
+        pads, amounts, axes = None, _pads_of_all_axes(b, s), list(range(rank(x)))
+    else:
+        axes = _axes(s, 3)
     n = len(axes)
     if mode != "constant":
         dx = g
         for i, axis in enumerate(axes):
             if pads is None or pads[i] or pads[i + n]:
-                dx = _fold_border(b, s, dx, axis, i, n)
+                dx = _fold_border(b, s, dx, axis, [b.Slice(amounts, [j], [j + 1]) for j in (i, i + n)])
         return [like(dx, x), *[None] * (len(s.x) - 1)]
-    dx = _crop(b, g, x, pads, axes) if pads is not None else _crop_computed(b, s, g, axes)
+    dx = _crop(b, g, x, pads, axes) if pads is not None else _crop_computed(b, g, x, amounts, axes)
     value = None
     if len(s.x) > 2 and s.wants[2]:
         every = list(range(rank(x)))
         value = b.Sub(b.ReduceSum(g, every, keepdims=0), b.ReduceSum(dx, every, keepdims=0))
+        value = value if s.input(2).shape is None or rank(s.input(2)) == 0 else b.Reshape(value, [1])
     return [like(dx, x), None, value, None][: len(s.x)]
 
 
@@ -280,18 +285,24 @@ def _crop(b: Emit, g: Value, x: Value, pads: list[int], axes: list[int]) -> Valu
     return b.Pad(g, back) if any(back) else g
 
 
-def _crop_computed(b: Emit, s: Site, g: Value, axes: list[int]) -> Value:
+def _crop_computed(b: Emit, g: Value, x: Value, pads: Value, axes: list[int]) -> Value:
     """As ``_crop`` with computed pads."""
     n = len(axes)
-    pads = s.input(1)
     g = b.Pad(g, b.Max(b.Neg(pads), [0]), None, axes)
     starts = b.Max(b.Slice(pads, [0], [n]), [0])
-    sizes = b.Gather(shape_of(b, s.input(0)), axes)
+    sizes = b.Gather(shape_of(b, x), axes)
     return b.Slice(g, starts, b.Add(starts, sizes), axes)
 
 
-def _fold_border(b: Emit, s: Site, g: Value, axis: int, i: int, n: int) -> Value:
+def _pads_of_all_axes(b: Emit, s: Site) -> Value:
+    """Spreads the pads of computed axes out over all axes, the others with 0."""
+    n = rank(s.input(0))
+    axes = b.Mod(cast_like(b, s.input(3), s.input(1)), n)
+    return b.ScatterElements(np.zeros(2 * n, np.int64), b.Concat(axes, b.Add(axes, n), axis=0), s.input(1))
+
+
+def _fold_border(b: Emit, s: Site, g: Value, axis: int, pads: list[Value]) -> Value:
     """Adds g along ``axis`` to where its elements came from: what the same padding makes of 0, 1, .."""
-    pads = [b.Slice(s.input(1), [j], [j + 1]) for j in (i, i + n)]
-    source = b.Pad(positions(b, s.input(0), axis), b.Concat(*pads, axis=0), mode=s.attr("mode"))
-    return add_along(b, g, s.input(0), source, axis)
+    x = s.input(0)
+    source = b.Pad(positions(b, x, axis), b.Concat(*pads, axis=0), mode=s.attr("mode"))
+    return add_along(b, g, x, source, axis)
