@@ -25,6 +25,8 @@ CASES = {
     "gelu": (20, "float[N, 5] x", "y = Gelu(x)", {}),
     "gelu tanh": (20, "float[N, 5] x", 'y = Gelu<approximate = "tanh">(x)', {}),
     "gelu half": (20, "float16[N, 5] x", "y = Gelu(x)", {}),
+    "center crop pad": (18, "float[N, 5, 4, 7] x", "y = CenterCropPad<axes = [-1, 1]>(x, sizes)", {"sizes": np.array([4, 8])}),
+    "center crop pad open": (18, "float[N, 5, H, W] x", "y = CenterCropPad<axes = [1, 2, 3]>(x, sizes)", {"sizes": np.array([3, 8, 2])}),
     "rms": (23, "float[N, 3, 8] x", "y = RMSNormalization<axis = -1, epsilon = 0.01>(x, w)", {"w": array(8)}),
     "rms two axes": (23, "float[N, 3, 8] x", "y = RMSNormalization<axis = 1>(x, w)", {"w": array(3, 8)}),
     "group 18": (18, "float[N, 6, 4, 5] x", "y = GroupNormalization<num_groups = 2>(x, s, b)", {"s": array(2), "b": array(2)}),

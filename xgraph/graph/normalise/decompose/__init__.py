@@ -14,6 +14,7 @@ from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit
 from xgraph.graph.normalise.decompose.attention import attention
 from xgraph.graph.normalise.decompose.causal_conv_with_state import causal_conv_with_state
+from xgraph.graph.normalise.decompose.center_crop_pad import center_crop_pad
 from xgraph.graph.normalise.decompose.cum_prod import cum_prod
 from xgraph.graph.normalise.decompose.gelu import gelu
 from xgraph.graph.normalise.decompose.group_normalization import group_normalization
@@ -32,6 +33,7 @@ Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"]]
 _COMPOSITE: dict[str, Decomposition] = {
     "Attention": attention,
     "CausalConvWithState": causal_conv_with_state,
+    "CenterCropPad": center_crop_pad,
     "CumProd": cum_prod,
     "Gelu": gelu,
     "GroupNormalization": group_normalization,
