@@ -217,10 +217,14 @@ class MaxPool(OpRun):
         storage_order: int | None = None,
         strides: Sequence[int] | None = None,
     ) -> tuple[Array, ...]:
-        assert not storage_order or self.n_outputs == 1
         assert kernel_shape is not None
         window = Windows(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, bool(ceil_mode))
-        padded, numbers = window.pad(x, -np.inf), window.pad(np.arange(x.size).reshape(x.shape), -1)
+        numbers = np.arange(x.size).reshape(x.shape)
+        if storage_order:
+            # By columns: the first spatial axis runs fastest.
+            turned = np.arange(x.size).reshape(*x.shape[:2], *reversed(x.shape[2:]))
+            numbers = turned.transpose(0, 1, *reversed(range(2, x.ndim)))
+        padded, numbers = window.pad(x, -np.inf), window.pad(numbers, -1)
         values = np.stack([padded[:, :, *place] for _, place in window.taps()])
         places = np.stack([numbers[:, :, *place] for _, place in window.taps()])
         first = values.argmax(axis=0)[None]

@@ -28,13 +28,15 @@ class GridSample(OpRun):
         mode: str | None = None,
         padding_mode: str | None = None,
     ) -> tuple[Array]:
-        kernel = {"nearest": _nearest, "cubic": _keys, "bicubic": _keys}.get(mode or "linear", _hat)
+        kernel = _keys if mode in ("cubic", "bicubic") else _hat
         extended = {"border": "edge", "reflection": "reflect" if align_corners else "symmetric"}
         padding = extended.get(padding_mode or "zeros", "constant")
         at = []
         for axis, size in enumerate(x.shape[2:]):
             u = grid[..., -1 - axis]
             at.append((u + 1) / 2 * (size - 1) if align_corners else ((u + 1) * size - 1) / 2)
+        if mode == "nearest":
+            at = [np.rint(coordinates) for coordinates in at]
         return (np.stack([interpolated(x[i], [a[i] for a in at], kernel, padding) for i in range(len(x))]),)
 
 
@@ -134,10 +136,6 @@ def interpolated(image: Array, at: Sequence[Array], kernel: Callable[[Array], Ar
 
 def _hat(d: Array) -> Array:
     return np.maximum(1 - np.abs(d), 0)
-
-
-def _nearest(d: Array) -> Array:
-    return (np.abs(d) < 0.5).astype(d.dtype)
 
 
 def _keys(d: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,18 @@ RESIZE = [
     *(
         resized((N, 1, 5, 4), THIRDS, None, f"antialiased {mode}", mode=mode, antialias=1, exclude_outside=e, ranks=())
         for mode, e in (("linear", 0), ("cubic", 1))
+    ),
+    *(
+        resized(
+            (N, 1, "height", 5),
+            THIRDS,
+            None,
+            f"open, antialiased {mode}, {e}",
+            mode=mode,
+            antialias=1,
+            exclude_outside=e,
+        )
+        for mode, e in product(("linear", "cubic"), (0, 1))
     ),
 ]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from xgraph.graph.emit import ADJOINT_DOMAIN, Emit
-from xgraph.graph.lower.resize_grad import resize_lack
 from xgraph.graph.site import Site
 
 
@@ -45,4 +44,4 @@ def _adjoint(b: Emit, s: Site, op: str, *inputs: ir.Value | None) -> ir.Value:
     return b.op(op, inputs, s.attributes(), domain=ADJOINT_DOMAIN, like=[s.input(0)])[0]
 
 
-__all__ = ["average_pool_grad", "conv_input_grad", "max_pool_grad", "resize_grad", "resize_lack", "step_mul"]
+__all__ = ["average_pool_grad", "conv_input_grad", "max_pool_grad", "resize_grad", "step_mul"]

@@ -1,4 +1,7 @@
-"""Interpolation matrices of sizes known at run time, built in the graph by the formulas of ``interpolation``."""
+"""Interpolation matrices of sizes known at run time, built in the graph by the formulas of ``interpolation``.
+
+Every output weighs every pixel by the kernel of their distance: a dense matrix, but no size need be known for it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from xgraph.graph.emit import Emit
 from xgraph.graph.lower.interpolation import Interpolation
 
 _FLOAT, _INT64 = int(ir.DataType.FLOAT), int(ir.DataType.INT64)
+_RADIUS = {"linear": 1.0, "cubic": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +30,67 @@ class ComputedAxis:
 
 
 def computed_matrix(b: Emit, how: Interpolation, axis: ComputedAxis, dtype: ir.DataType) -> ir.Value:
-    """Emits ``R`` of shape ``[resized, size]``; rows of extrapolated outputs are zero. Antialiasing is not covered."""
-    at = _sources(b, how, axis)
-    if dtype.itemsize > at.dtype.itemsize:  # type: ignore[union-attr]
-        at = b.Cast(at, to=int(dtype))
-    # The pixel to the left of a source, and the position behind it: 0 < ratio <= 1.
-    left = b.Sub(b.Ceil(at), 1.0)
-    taps = _taps(b, how, b.Sub(at, left))
-    columns = [b.Add(b.Cast(left, to=_INT64), offset) for offset, _ in taps]
-    weights = [weight for _, weight in taps]
-    if how.exclude_outside:
-        inside = [b.And(b.GreaterOrEqual(column, 0), b.Less(column, axis.size)) for column in columns]
-        weights = [b.Where(held, weight, b.scalar(0.0, weight)) for held, weight in zip(inside, weights, strict=True)]
-        total = _sum(b, weights)
-        weights = [b.Div(weight, total) for weight in weights]
+    """Emits ``R`` of shape ``[resized, size]``; rows of extrapolated outputs are zero."""
+    sources = _sources(b, how, axis)
+    at = b.Unsqueeze(b.Cast(sources, to=int(dtype)) if dtype == ir.DataType.DOUBLE else sources, [1])
+    matrix = _nearest(b, how, axis, at) if how.mode == "nearest" else _weighted(b, how, axis, at)
     if how.coordinates == "tf_crop_and_resize":
-        last = b.Sub(b.Cast(axis.size, to=int(at.dtype)), 1.0)  # type: ignore[arg-type]
-        inside_image = b.And(b.GreaterOrEqual(at, 0.0), b.LessOrEqual(at, last))
-        weights = [b.Where(inside_image, weight, b.scalar(0.0, weight)) for weight in weights]
-    pixels, last_pixel = _count(b, axis.size), b.Sub(axis.size, [1])
-    terms = []
-    for column, weight in zip(columns, weights, strict=True):
-        bounded = b.Unsqueeze(b.Max(b.Min(column, last_pixel), [0]), [1])
-        terms.append(b.Where(b.Equal(bounded, pixels), b.Unsqueeze(weight, [1]), b.scalar(0.0, weight)))
-    matrix = _sum(b, terms)
-    return matrix if matrix.dtype == dtype else b.Cast(matrix, to=int(dtype))
+        last = b.Sub(_like(b, axis.size, at), 1.0)
+        inside = b.And(b.GreaterOrEqual(at, 0.0), b.LessOrEqual(at, last))
+        matrix = b.Where(inside, matrix, b.scalar(0.0, matrix))
+    return _to(b, matrix, dtype)
+
+
+def _weighted(b: Emit, how: Interpolation, axis: ComputedAxis, at: ir.Value) -> ir.Value:
+    """Emits the kernel of all distances; pixels beyond the border count for the one at the border."""
+    scale = b.Min(_like(b, axis.scale, at), 1.0) if how.antialias else b.constant(np.ones(1, _numpy(at)))
+    reach = b.Cast(b.Ceil(b.Div(b.scalar(_RADIUS.get(how.mode, 0.0), at), scale)), to=_INT64)
+    columns = b.Sub(_count(b, b.Add(axis.size, b.Mul(reach, 2))), reach)
+    weights = _kernel(b, how, b.Mul(b.Abs(b.Sub(_like(b, columns, at), at)), scale))
+    zero = b.scalar(0.0, at)
+    before, behind = b.Less(columns, 0), b.GreaterOrEqual(columns, axis.size)
+    if how.exclude_outside:
+        weights = b.Where(b.Or(before, behind), zero, weights)
+    weights = b.Div(weights, b.ReduceSum(weights, [1], keepdims=1))
+    matrix = b.Slice(weights, reach, b.Add(reach, axis.size), [1])
+    if how.exclude_outside:
+        return matrix
+    pixels = _count(b, axis.size)
+    for outside, border in ((before, b.Equal(pixels, 0)), (behind, b.Equal(pixels, b.Sub(axis.size, [1])))):
+        extra = b.ReduceSum(b.Where(outside, weights, zero), [1], keepdims=1)
+        matrix = b.Add(matrix, b.Where(border, extra, zero))
+    return matrix
+
+
+def _kernel(b: Emit, how: Interpolation, d: ir.Value) -> ir.Value:
+    if how.mode == "linear":
+        return b.Max(b.Sub(b.scalar(1.0, d), d), 0.0)
+    if how.mode == "cubic":
+        a = how.cubic_a
+        near = _polynomial(b, d, a + 2, -(a + 3), 0.0, 1.0)
+        far = _polynomial(b, d, a, -5 * a, 8 * a, -4 * a)
+        return b.Where(b.LessOrEqual(d, 1.0), near, b.Where(b.Less(d, 2.0), far, b.scalar(0.0, d)))
+    raise GraphError(f"Resize has no mode '{how.mode}'")
+
+
+def _nearest(b: Emit, how: Interpolation, axis: ComputedAxis, at: ir.Value) -> ir.Value:
+    """Emits a one in each row, at the pixel that the source is rounded to."""
+    left = b.Sub(b.Ceil(at), 1.0)
+    ratio = b.Sub(at, left)
+    match how.rounding:
+        case "round_prefer_floor":
+            right = b.Greater(ratio, 0.5)
+        case "round_prefer_ceil":
+            right = b.GreaterOrEqual(ratio, 0.5)
+        case "floor":
+            right = b.Equal(ratio, 1.0)
+        case "ceil":
+            right = b.Greater(ratio, 0.0)
+        case _:
+            raise GraphError(f"Resize has no nearest_mode '{how.rounding}'")
+    chosen = b.Add(b.Cast(left, to=_INT64), b.Cast(right, to=_INT64))
+    bounded = b.Max(b.Min(chosen, b.Sub(axis.size, [1])), [0])
+    return _like(b, b.Equal(bounded, _count(b, axis.size)), at)
 
 
 def _sources(b: Emit, how: Interpolation, axis: ComputedAxis) -> ir.Value:
@@ -77,45 +117,11 @@ def _sources(b: Emit, how: Interpolation, axis: ComputedAxis) -> ir.Value:
             assert axis.end is not None
             spread = b.Div(b.Mul(b.Mul(x, b.Sub(axis.end, axis.start)), last), steps)
             middle = b.Mul(b.Mul(b.Add(axis.start, axis.end), 0.5), last)
-            return b.Where(several, b.Add(b.Mul(axis.start, last), spread), b.Add(middle, b.Mul(x, 0.0)))
+            return b.Where(several, b.Add(b.Mul(axis.start, last), spread), middle)
     raise GraphError(f"Resize has no coordinate_transformation_mode '{how.coordinates}'")
 
 
-def _taps(b: Emit, how: Interpolation, ratio: ir.Value) -> list[tuple[int, ir.Value]]:
-    """Returns the offsets of the pixels read, each with the coefficients of all outputs."""
-    rest = b.Sub(b.scalar(1.0, ratio), ratio)
-    match how.mode:
-        case "nearest":
-            right = b.Cast(_rounds_up(b, how, ratio), to=int(ratio.dtype))  # type: ignore[arg-type]
-            return [(0, b.Sub(b.scalar(1.0, right), right)), (1, right)]
-        case "linear":
-            return [(0, rest), (1, ratio)]
-        case "cubic":
-            a = how.cubic_a
-            near, far = (a + 2, -(a + 3), 0.0, 1.0), (a, -5 * a, 8 * a, -4 * a)
-            return [
-                (-1, _polynomial(b, b.Add(ratio, 1.0), far)),
-                (0, _polynomial(b, ratio, near)),
-                (1, _polynomial(b, rest, near)),
-                (2, _polynomial(b, b.Add(rest, 1.0), far)),
-            ]
-    raise GraphError(f"Resize has no mode '{how.mode}'")
-
-
-def _rounds_up(b: Emit, how: Interpolation, ratio: ir.Value) -> ir.Value:
-    match how.rounding:
-        case "round_prefer_floor":
-            return b.Greater(ratio, 0.5)
-        case "round_prefer_ceil":
-            return b.GreaterOrEqual(ratio, 0.5)
-        case "floor":
-            return b.Equal(ratio, 1.0)
-        case "ceil":
-            return b.Greater(ratio, 0.0)
-    raise GraphError(f"Resize has no nearest_mode '{how.rounding}'")
-
-
-def _polynomial(b: Emit, x: ir.Value, coefficients: tuple[float, ...]) -> ir.Value:
+def _polynomial(b: Emit, x: ir.Value, *coefficients: float) -> ir.Value:
     """Emits a polynomial by Horner's rule, highest power first."""
     total = b.Mul(x, coefficients[0])
     for coefficient in coefficients[1:-1]:
@@ -128,8 +134,15 @@ def _count(b: Emit, size: ir.Value) -> ir.Value:
     return b.Range(zero, b.Squeeze(size, [0]), one)
 
 
-def _sum(b: Emit, terms: list[ir.Value]) -> ir.Value:
-    total = terms[0]
-    for term in terms[1:]:
-        total = b.Add(total, term)
-    return total
+def _to(b: Emit, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+    return value if value.dtype == dtype else b.Cast(value, to=int(dtype))
+
+
+def _like(b: Emit, value: ir.Value, x: ir.Value) -> ir.Value:
+    assert x.dtype is not None
+    return _to(b, value, x.dtype)
+
+
+def _numpy(x: ir.Value) -> np.dtype:
+    assert x.dtype is not None
+    return x.dtype.numpy()

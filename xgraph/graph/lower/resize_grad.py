@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from xgraph.errors import ShapeUnknownError
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower.computed_interpolation import ComputedAxis, computed_matrix
 from xgraph.graph.lower.interpolation import Interpolation
-from xgraph.graph.shapes import Dim, dims, not_fixed, rank, static
+from xgraph.graph.shapes import Dim, dims, rank, static
 from xgraph.graph.site import Site
+
+_ROI, _SCALES, _SIZES = 3, 4, 5
+"""Inputs of the adjoint node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +34,12 @@ def resize_grad(b: Emit, s: Site, profile: str) -> ir.Value:
     """Emits ``R^T g`` along each axis that is resized."""
     g = s.input(0)
     how = _interpolation(s)
-    lack = _lack(s, how, s.y[0], g, roi=3)
-    if lack is not None:
-        raise ShapeUnknownError(f"no gradient for Resize '{b.source}': it needs {lack}; export the model so")
-    axes = [axis for axis in _axes(s, s.y[0], g, roi=3) if not _is_identity(axis, how)]
+    axes = [axis for axis in _axes(s) if not _is_identity(axis, how)]
     if axes and all(_repeats(axis, how) for axis in axes):
         return _block_sums(b, g, {axis.axis: round(axis.scale or 1) for axis in axes})
     for axis in reversed(axes):
         g = _along(b, g, _matrix(b, s, g, axis, how), axis.axis)
     return g
-
-
-def resize_lack(s: Site) -> str | None:
-    """Returns what a forward Resize lacks to be transposed, such as ``"fixed 'height' and 'width' axes"``, or None.
-
-    Only antialiasing needs something: how many pixels it averages follows from the sizes.
-    """
-    return _lack(s, _interpolation(s), s.input(0), s.y[0], roi=1)
 
 
 def _interpolation(s: Site) -> Interpolation:
@@ -62,32 +53,20 @@ def _interpolation(s: Site) -> Interpolation:
     )
 
 
-def _lack(s: Site, how: Interpolation, x: ir.Value, y: ir.Value, *, roi: int) -> str | None:
-    """Returns what the node lacks; ``x`` is what is resized to ``y``, and ``roi`` the input that holds the region."""
-    if dims(x) is None or dims(y) is None:
-        return "a known rank"
-    if not how.antialias or how.mode == "nearest":
-        return None
-    smoothed = [axis for axis in _axes(s, x, y, roi=roi) if axis.scale is None or axis.scale < 1]
-    if any(axis.scale is None and axis.size is not None and axis.resized is not None for axis in smoothed):
-        return "constant scales or sizes to antialias"
-    changed = [axis.axis for axis in smoothed]
-    return not_fixed(x, changed) or not_fixed(y, changed)
-
-
 def _crops(s: Site) -> bool:
     return bool(s.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize")
 
 
-def _axes(s: Site, x: ir.Value, y: ir.Value, *, roi: int) -> list[_Axis]:
+def _axes(s: Site) -> list[_Axis]:
     """Reads per axis the sizes and the scale, from constants where there are, else from annotated shapes.
 
     The scales follow the region in the inputs, and the sizes follow the scales.
     """
+    x, g = s.y[0], s.input(0)
     n = rank(x)
-    sizes, resized = dims(x) or (), dims(y) or ()
+    sizes, resized = dims(x) or (), dims(g) or (None,) * n
     axes = [axis % n for axis in s.ints("axes", range(n))]
-    given, wanted = s.const(roi + 1), s.const(roi + 2)
+    given, wanted = s.const(_SCALES), s.const(_SIZES)
     policy = s.attr("keep_aspect_ratio_policy", "stretch")
     scales: list[float | None]
     if given is not None and given.size:
@@ -98,11 +77,11 @@ def _axes(s: Site, x: ir.Value, y: ir.Value, *, roi: int) -> list[_Axis]:
         if policy != "stretch":
             common = min(known, default=0.0) if policy == "not_larger" else max(known, default=0.0)
             scales = [common if len(known) == len(scales) else None] * len(axes)
-    elif _is_given(s, roi + 1) or policy != "stretch":
+    elif _is_given(s, _SCALES) or policy != "stretch":
         scales = [None] * len(axes)
     else:
         scales = [_ratio(resized[axis], sizes[axis]) for axis in axes]
-    region = s.const(roi) if _crops(s) else np.repeat([0.0, 1.0], len(axes))
+    region = s.const(_ROI) if _crops(s) else np.repeat([0.0, 1.0], len(axes))
     return [
         _Axis(
             axis,
@@ -175,7 +154,7 @@ def _matrix(b: Emit, s: Site, g: ir.Value, axis: _Axis, how: Interpolation) -> n
     start, end = None, None
     if _crops(s):
         n = len(s.ints("axes", range(rank(g))))
-        start, end = (b.Slice(s.input(3), [i], [i + 1]) for i in (axis.place, axis.place + n))
+        start, end = (b.Slice(s.input(_ROI), [i], [i + 1]) for i in (axis.place, axis.place + n))
         start, end = (b.Cast(bound, to=int(ir.DataType.FLOAT)) for bound in (start, end))
     size = b.Slice(s.input(2), [axis.axis], [axis.axis + 1])
     resized = b.Slice(b.Shape(g), [axis.axis], [axis.axis + 1])
@@ -185,12 +164,12 @@ def _matrix(b: Emit, s: Site, g: ir.Value, axis: _Axis, how: Interpolation) -> n
 
 def _computed_scale(b: Emit, s: Site, axis: _Axis, size: ir.Value, resized: ir.Value) -> ir.Value:
     """Emits the scale of one axis, as a float32 vector of length 1."""
-    if _is_given(s, 4):
-        return b.Slice(s.input(4), [axis.place], [axis.place + 1])
+    if _is_given(s, _SCALES):
+        return b.Slice(s.input(_SCALES), [axis.place], [axis.place + 1])
     policy = s.attr("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return b.Div(b.Cast(resized, to=int(ir.DataType.FLOAT)), b.Cast(size, to=int(ir.DataType.FLOAT)))
-    wanted, shape = s.input(5), s.input(2)
+    wanted, shape = s.input(_SIZES), s.input(2)
     sizes = b.Gather(shape, s.ints("axes", range(rank(s.input(0)))))
     ratios = b.Div(b.Cast(wanted, to=int(ir.DataType.FLOAT)), b.Cast(sizes, to=int(ir.DataType.FLOAT)))
     return (b.ReduceMin if policy == "not_larger" else b.ReduceMax)(ratios, [0], keepdims=1)

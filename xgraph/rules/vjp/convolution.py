@@ -130,7 +130,10 @@ def _pads(s: Site, kernel: list[int], strides: list[int], dilations: list[int]) 
         sizes = need_static(s.input(0), slice(2, None))
         shape = [int(size) for size in shape[-n:]]
         covered = [st * (size - 1) + r for st, size, r in zip(strides, sizes, reach, strict=True)]
-        totals = [c + e - size for c, e, size in zip(covered, extra, shape, strict=True)]
+        short = [c + e - size for c, e, size in zip(covered, extra, shape, strict=True)]
+        # What the windows do not cover lies behind them.
+        totals = [max(total, 0) for total in short]
+        extra = [e + total - size for e, total, size in zip(extra, totals, short, strict=True)]
     elif same in ("SAME_UPPER", "SAME_LOWER"):
         # The output has stride times the size of the input, whatever that is.
         totals = [r - st + e for r, st, e in zip(reach, strides, extra, strict=True)]
