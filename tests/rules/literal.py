@@ -182,9 +182,11 @@ class ConvTranspose(OpRun):
             for s, i, k, d, e in zip(strides, x.shape[2:], w.shape[2:], dilations, extra, strict=True)
         ]
         pads = pads or [0] * (2 * n)
-        if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        if auto_pad in ("SAME_UPPER", "SAME_LOWER") and not output_shape:
             output_shape = [s * i for s, i in zip(strides, x.shape[2:], strict=True)]
         if output_shape:
+            # Zeros behind what the windows cover.
+            full = [max(f, o) for f, o in zip(full, output_shape[-n:], strict=True)]
             totals = [f - o for f, o in zip(full, output_shape[-n:], strict=True)]
             half = [t // 2 for t in totals]
             rest = [t - h for t, h in zip(totals, half, strict=True)]

@@ -13,7 +13,7 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 
 Array = np.ndarray
-_MARGIN = 12
+_MARGIN = 24
 """Pixels of padding around an image: further outside, no test looks."""
 
 

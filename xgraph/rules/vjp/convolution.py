@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import conv_input_grad
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import need_static, not_fixed, rank
+from xgraph.graph.shapes import need_static, rank, static
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.geometry import joined, product
-from xgraph.rules.vjp.shaping import like, refuse, shape_of, sizes_of
+from xgraph.rules.vjp.shaping import like, shape_of, sizes_of
 
 
 @vjp("Conv")
@@ -21,13 +21,7 @@ def conv(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [dx, dw, _bias(b, s, g)][: len(s.x)]
 
 
-def _open_padding(s: Site) -> str | None:
-    """Padding that an ``output_shape`` stands for follows from the size of the input."""
-    x = s.input(0)
-    return None if s.attr("output_shape") is None else not_fixed(x, range(2, rank(x)))
-
-
-@vjp("ConvTranspose", needs=_open_padding)
+@vjp("ConvTranspose")
 def conv_transpose(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = correlation of g with W, which is laid out as for a Conv from M to C channels; dW = that of g with x."""
     dx = _correlate(b, s, g) if s.wants[0] else None
@@ -68,19 +62,21 @@ def _correlated(b: Emit, s: Site, wide: Value, narrow: Value) -> Value:
 def _padded(
     b: Emit, s: Site, wide: Value, narrow: Value, kernel: list[int], strides: list[int], dilations: list[int]
 ) -> tuple[Value, list[int], list[int]]:
-    """Returns ``wide`` and what its padding is; padding that follows from computed sizes is there already."""
+    """Returns ``wide`` and the padding it lacks; padding that follows from open sizes is there already."""
     n, mode = len(kernel), s.attr("auto_pad", "NOTSET")
-    if s.op == "ConvTranspose":
+    transposed = s.op == "ConvTranspose"
+    if transposed and (s.attr("output_shape") is None or static(narrow, slice(2, None)) is not None):
         return wide, *_pads(s, kernel, strides, dilations)
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+    if not transposed and mode not in ("SAME_UPPER", "SAME_LOWER"):
         pads = s.ints("pads", [0] * (2 * n)) if mode == "NOTSET" else [0] * (2 * n)
         return wide, pads[:n], pads[n:]
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     windows, sizes = (b.Slice(shape_of(b, value), [2], [2 + n]) for value in (narrow, wide))
-    totals = b.Max(b.Sub(b.Add(b.Mul(b.Sub(windows, [1]), strides), reach), sizes), [0])
+    missing = b.Sub(b.Add(b.Mul(b.Sub(windows, [1]), strides), reach), sizes)
+    totals = b.Max(b.Add(missing, s.ints("output_padding", [0] * n)), [0])
     half = b.Div(totals, [2])
-    sides = [half, b.Sub(totals, half)]
-    pads = b.Concat(*(sides if mode == "SAME_UPPER" else reversed(sides)), axis=0)
+    begins = half if mode == "SAME_UPPER" else b.Sub(totals, half)
+    pads = b.Concat(begins, b.Sub(missing, begins), axis=0)
     return b.Pad(wide, pads, None, list(range(2, 2 + n))), [0] * n, [0] * n
 
 
@@ -106,7 +102,7 @@ def _correlate(b: Emit, s: Site, g: Value) -> Value:
     n = rank(x) - 2
     kernel = list(need_static(weight, slice(2, None)))
     strides, dilations = s.ints("strides", [1] * n), s.ints("dilations", [1] * n)
-    begins, ends = _pads(s, kernel, strides, dilations)
+    g, begins, ends = _padded(b, s, g, x, kernel, strides, dilations)
     dx = b.Conv(
         _cropped(b, g, ends),
         weight,
@@ -128,20 +124,15 @@ def _pads(s: Site, kernel: list[int], strides: list[int], dilations: list[int]) 
     shape = s.attr("output_shape")
     if shape is not None:
         sizes = need_static(s.input(0), slice(2, None))
-        shape = [int(size) for size in shape[-n:]]
         covered = [st * (size - 1) + r for st, size, r in zip(strides, sizes, reach, strict=True)]
-        short = [c + e - size for c, e, size in zip(covered, extra, shape, strict=True)]
-        # What the windows do not cover lies behind them.
-        totals = [max(total, 0) for total in short]
-        extra = [e + total - size for e, total, size in zip(extra, totals, short, strict=True)]
+        missing = [c - int(size) for c, size in zip(covered, shape[-n:], strict=True)]
     elif same in ("SAME_UPPER", "SAME_LOWER"):
         # The output has stride times the size of the input, whatever that is.
-        totals = [r - st + e for r, st, e in zip(reach, strides, extra, strict=True)]
+        missing = [r - st for r, st in zip(reach, strides, strict=True)]
     else:
         pads = s.ints("pads", [0] * (2 * n)) if same == "NOTSET" else [0] * (2 * n)
         return pads[:n], [end - e for end, e in zip(pads[n:], extra, strict=True)]
-    if min(totals) < 0:
-        raise refuse(s, "its output is larger than what its kernel covers")
+    # What the windows do not cover lies behind them.
+    totals = [max(m + e, 0) for m, e in zip(missing, extra, strict=True)]
     begins = [total // 2 if same == "SAME_UPPER" else total - total // 2 for total in totals]
-    ends = [total - begin for total, begin in zip(totals, begins, strict=True)]
-    return begins, [end - e for end, e in zip(ends, extra, strict=True)]
+    return begins, [m - begin for m, begin in zip(missing, begins, strict=True)]
