@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from rules.harness import Const, Draw, Fed, N, case, check_directional, check_in_ort, derive
+from rules.test_geometry import CASES as GEOMETRY
 
 from xgraph.rules.vjp import vjp
 
@@ -500,4 +501,4 @@ def test_every_rule_has_a_case() -> None:
     rules = {op for op, entry in vjp.entries.items() if entry.rule}
     # OneHot has no gradient in what it may depend on; its refusal is tested with the conventions.
     untested = {"OneHot"} if HAS_SWISH else {"OneHot", "Swish"}
-    assert rules - untested == {row.op for row in CASES}
+    assert rules - untested == {row.op for row in [*CASES, *GEOMETRY]}

@@ -76,8 +76,8 @@ def _padded(
     totals = b.Max(b.Add(missing, s.ints("output_padding", [0] * n)), [0])
     half = b.Div(totals, [2])
     begins = half if mode == "SAME_UPPER" else b.Sub(totals, half)
-    pads = b.Concat(begins, b.Sub(missing, begins), axis=0)
-    return b.Pad(wide, pads, None, list(range(2, 2 + n))), [0] * n, [0] * n
+    sides = b.Concat(begins, b.Sub(missing, begins), axis=0)
+    return b.Pad(wide, sides, None, list(range(2, 2 + n))), [0] * n, [0] * n
 
 
 def _channels_first(b: Emit, x: Value, groups: int) -> Value:

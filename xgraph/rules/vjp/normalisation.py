@@ -120,7 +120,8 @@ def _batch_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
             flat = cast_like(b, b.Squeeze(new, axes), old)
             running.append(b.Add(b.Mul(old, momentum), b.Mul(flat, 1.0 - momentum)))
     else:
-        found = tuple(_per_channel(b, cast_like(b, v, widened(b, x)), x) for v in (mean, variance))
+        wide = widened(b, x)
+        found = _per_channel(b, cast_like(b, mean, wide), x), _per_channel(b, cast_like(b, variance, wide), x)
     normalised, _ = _normalised(b, x, *found, s.attr("epsilon", 1e-5))
     return [_affine(b, s, normalised), *running][: len(s.y)]
 
