@@ -157,21 +157,19 @@ def test_attention_is_labelled_in_full(make: Make) -> None:
 
 def test_coverage_says_what_a_node_lacks(make: Make) -> None:
     rng = np.random.default_rng(1)
-    text = """(float[T, N, 2] x, float[N, 3, H, W] image) => (float[N, 3] y, float[N, 3, A, B] big) {
+    text = """(float[T, N, 2] x, float[N, C, H, W] image) => (float[N, 3] y, float[N, C, H, W] even) {
         all, last = LSTM<hidden_size=3>(x, w, r)
         y = Squeeze(last, axis)
-        big = Resize<mode="linear">(image, , scales)
+        even = LRN<size=3>(image)
     }"""
-    model = make(
-        text, w=rng.normal(size=(1, 12, 2)), r=rng.normal(size=(1, 12, 3)), axis=[0], scales=[1.0, 1.0, 2.0, 2.0]
-    )
+    model = make(text, w=rng.normal(size=(1, 12, 2)), r=rng.normal(size=(1, 12, 3)), axis=[0])
     said = {row.op: row.books["vjp"] for row in xgraph.coverage(model)}
     names = {row.op: row.node for row in xgraph.coverage(model)}
-    steps = model.inputs[0].shape[0]
+    steps, channels = model.inputs[0].shape[0], model.inputs[1].shape[1]
     assert said["Squeeze"] == "rule"
     assert said["LSTM"] == f"rule, needs a fixed '{steps}' axis"
-    assert said["Resize"] == "rule, needs fixed 'height' and 'width' axes"
+    assert said["LRN"] == f"rule, needs a fixed '{channels}' axis"
     feeds = {"x": np.ones((4, 4, 2), np.float32), "image": np.ones((4, 3, 5, 5), np.float32)}
-    target = xgraph.Target.pixel(0, 0, 0, output="big")
-    with pytest.raises(UnsupportedOpError, match=f"for Resize '{names['Resize']}': it needs fixed 'height' and"):
+    target = xgraph.Target.pixel(0, 0, 0, output="even")
+    with pytest.raises(UnsupportedOpError, match=f"for LRN '{names['LRN']}': it needs a fixed '{channels}' axis"):
         xgraph.explain(model, feeds, target=target)
