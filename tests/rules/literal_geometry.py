@@ -44,7 +44,8 @@ class AffineGrid(OpRun):
     op_domain = ""
 
     def _run(self, theta: Array, size: Array, align_corners: int | None = None) -> tuple[Array]:
-        ramps = [np.linspace(-1, 1, n) if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
+        # From 1 downwards, because a single aligned point is there.
+        ramps = [np.linspace(1, -1, n)[::-1] if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in size[2:]]
         axes = np.meshgrid(*ramps, indexing="ij")
         places = np.stack([*reversed(axes), np.ones(size[2:])], axis=-1)
         return (np.einsum("nij,...j->n...i", theta, places).astype(theta.dtype),)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rules.harness import Case, Draw, Fed, N, case, check_directional, check_in_ort, derive
+from rules.harness import Case, Draw, Fed, N, case, check_directional, check_in_ort, derive, gradients, run_ort
 
 RNG = np.random.default_rng(6)
 IMAGE = (N, 2, 4, 5)
@@ -152,3 +152,61 @@ IN_ORT = [row for row in CASES if row.ort]
 @pytest.mark.parametrize("row", IN_ORT, ids=names(IN_ORT))
 def test_float32_in_onnx_runtime(row: Case) -> None:
     check_in_ort(row, dynamic=row.dynamic, batch=3 if row.dynamic else 2)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize(("mode", "theirs"), [("linear", "bilinear"), ("nearest", "nearest"), ("cubic", "bicubic")])
+def test_grid_sample_is_that_of_torch(mode: str, theirs: str, padding: str, aligned: bool) -> None:
+    torch = pytest.importorskip("torch")
+    row = case("GridSample", IMAGE, GRID, mode=mode, padding_mode=padding, align_corners=int(aligned), opset=20)
+    x, grid = derive(row, np.float64, dynamic=False).feeds(2).values()
+    operands = [torch.tensor(array, requires_grad=True) for array in (x, grid)]
+    y = torch.nn.functional.grid_sample(*operands, mode=theirs, padding_mode=padding, align_corners=aligned)
+    seed = RNG.standard_normal(tuple(y.shape))
+    dx, dgrid = gradients(row, {"x0": x, "x1": grid}, {"seed0": seed})
+    expected = torch.autograd.grad(y, operands, torch.tensor(seed))
+    np.testing.assert_allclose(dx, expected[0].numpy(), rtol=1e-9, atol=1e-12)
+    if mode == "nearest":
+        assert dgrid is None
+    else:
+        np.testing.assert_allclose(dgrid, expected[1].numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("size", [[2, 1, 3, 4], [2, 1, 3, 4, 2]], ids=str)
+def test_affine_grid_is_that_of_torch(size: list[int], aligned: bool) -> None:
+    torch = pytest.importorskip("torch")
+    n = len(size) - 2
+    row = case("AffineGrid", (2, n, n + 1), size, align_corners=int(aligned), opset=20)
+    theta = torch.tensor(RNG.standard_normal((2, n, n + 1)), requires_grad=True)
+    grid = torch.nn.functional.affine_grid(theta, size, align_corners=aligned)
+    seed = RNG.standard_normal(tuple(grid.shape))
+    (expected,) = torch.autograd.grad(grid, theta, torch.tensor(seed))
+    (found,) = gradients(row, {"x0": theta.detach().numpy()}, {"seed0": seed})
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_affine_grid_of_a_single_row_is_that_of_the_runtime() -> None:
+    row = case("AffineGrid", (2, 2, 3), [2, 1, 1, 3], align_corners=1, opset=20)
+    gradient = derive(row, np.float32, dynamic=False)
+    theta, seed = RNG.standard_normal((2, 2, 3)), RNG.standard_normal((2, 1, 3, 2))
+    found = run_ort(gradient, {"x0": theta, "seed0": seed})
+    y, dtheta = (found[name] for name in gradient.names)
+    # The grid is linear in theta.
+    np.testing.assert_allclose(np.sum(y * seed), np.sum(dtheta * theta), rtol=1e-5)
+
+
+@pytest.mark.torch
+def test_col2im_is_the_fold_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    how = {"dilations": [2, 1], "strides": [1, 2]}
+    row = case("Col2Im", (2, 12, 15), [5, 6], [2, 3], pads=[1, 1, 1, 1], **how)
+    x = torch.tensor(RNG.standard_normal((2, 12, 15)), requires_grad=True)
+    y = torch.nn.functional.fold(x, (5, 6), (2, 3), dilation=(2, 1), padding=1, stride=(1, 2))
+    seed = RNG.standard_normal(tuple(y.shape))
+    (expected,) = torch.autograd.grad(y, x, torch.tensor(seed))
+    (found,) = gradients(row, {"x0": x.detach().numpy()}, {"seed0": seed})
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9, atol=1e-12)

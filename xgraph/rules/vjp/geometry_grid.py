@@ -128,8 +128,12 @@ def affine_grid(b: Emit, s: Site) -> Sequence[Value | None]:
 
 
 def _ramp(b: Emit, size: Value, like: Value, align_corners: bool) -> Value:
-    """Emits the centres of so many pixels over -1 .. 1, or, aligned, as many points from end to end."""
+    """Emits the centres of so many pixels over -1 .. 1, or, aligned, as many points from end to end.
+
+    A single aligned point is at 1, where ONNX Runtime puts it; the standard does not say.
+    """
     numbers, pixels = cast_like(b, count(b, size), like), cast_like(b, size, like)
     if align_corners:
-        return b.Sub(b.Div(b.Mul(numbers, 2.0), b.Max(b.Sub(pixels, 1.0), 1.0)), 1.0)
+        steps = b.Sub(pixels, 1.0)
+        return b.Sub(b.scalar(1.0, like), b.Div(b.Mul(b.Sub(steps, numbers), 2.0), b.Max(steps, 1.0)))
     return b.Sub(b.Div(b.Add(b.Mul(numbers, 2.0), 1.0), pixels), 1.0)
