@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rules.harness import Case, Draw, Fed, N, case, check_directional, check_in_ort, derive, gradients, run_ort
+from rules.harness import Case, Draw, Fed, N, case, check_directional, check_in_ort, derive, forward, gradients, run_ort
 
 RNG = np.random.default_rng(6)
 IMAGE = (N, 2, 4, 5)
@@ -152,6 +152,15 @@ IN_ORT = [row for row in CASES if row.ort]
 @pytest.mark.parametrize("row", IN_ORT, ids=names(IN_ORT))
 def test_float32_in_onnx_runtime(row: Case) -> None:
     check_in_ort(row, dynamic=row.dynamic, batch=3 if row.dynamic else 2)
+
+
+@pytest.mark.parametrize("row", IN_ORT, ids=names(IN_ORT))
+def test_literal_forward_is_that_of_the_runtime(row: Case) -> None:
+    double, single = (derive(row, kind, dynamic=False) for kind in (np.float64, np.float32))
+    feeds = double.feeds(2)
+    expected = forward(double, feeds)[0]
+    found = run_ort(single, {**feeds, "seed0": np.zeros_like(expected)})[single.names[0]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.torch

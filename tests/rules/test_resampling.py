@@ -90,6 +90,7 @@ PAD = [
         for mode in ("constant", "reflect")
     ),
     case("Pad", X, [0, 1, 1, 0, 2, 0], VALUE, label="value"),
+    case("Pad", X, [0, 1, 1, 0, 2, 0], Draw((1,), -1.0, 1.0), label="value in a vector"),
     case("Pad", X, told(0, -1, 1, 0, 2, 0), VALUE, label="value with pads told", ranks=(3,)),
     case("Pad", (N, "rows", 5), [1, 2, -1, 1], None, [1, 2], mode="edge", label="open rows"),
 ]
