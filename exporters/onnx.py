@@ -110,6 +110,7 @@ def _inside(model: Path, location: str) -> Path:
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     leaves = (
         not location
+        or "\0" in location
         or posix.is_absolute()
         or windows.drive
         or windows.root
@@ -118,7 +119,7 @@ def _inside(model: Path, location: str) -> Path:
     )
     path = folder / location
     if leaves or not path.resolve().is_relative_to(folder.resolve()):
-        raise ExportError(f"{model} keeps weights in '{location}', outside its own folder; this is refused")
+        raise ExportError(f"{model} keeps weights in {location[:200]!r}, outside its own folder; this is refused")
     return path
 
 

@@ -46,7 +46,7 @@ def load_model(
     """
     exporter, files = find(path, params)
     digest = _digest(files)
-    with _exported(exporter, files, digest, verify) as exported:
+    with _exported(exporter, files, digest, verify) as exported, _in_one_line(files[0]):
         raw = read(exported.path)
         _stamp_scopes(raw, exported.scopes)
         graph = normalise(raw, evaluator=evaluate if verify and opset(raw) < 18 else None)
@@ -65,6 +65,29 @@ def load_model(
             preprocess_problem=problem,
             versions={**_versions(), **exported.versions},
         )
+
+
+@contextmanager
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Says what a library throws at a graph that it cannot take; errors of ours pass as they are."""
+    try:
+        yield
+    except MemoryError as error:
+        raise GraphError(f"{path}: importing it takes more memory than there is") from error
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise GraphError(
+            f"{path}: its graph cannot be imported ({type(error).__name__}: {reason}); please report this model"
+        ) from error
 
 
 def describe(

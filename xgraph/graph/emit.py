@@ -180,7 +180,7 @@ class Emit:
             raise GraphError(f"no shape inference for {node.op_type}; it cannot be emitted")
         try:
             infer(self._context, node)
-        except (inference.OpUsageError, inference.ShapeInferenceError) as error:
+        except (inference.OpUsageError, inference.ShapeInferenceError, ValueError, IndexError) as error:
             raise GraphError(f"cannot emit {node.op_type} (from '{self.source}'): {error}") from error
         for value in node.outputs:
             if value.shape is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,9 +13,10 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from xgraph.errors import BundleError
+from xgraph.errors import BundleError, GraphError
 from xgraph.files import atomic_write
 from xgraph.graph.artifact import HIDDEN, INPUT_BYTES, SAMPLE_BYTES, Artifact
+from xgraph.graph.io import place
 
 _LARGEST = 2_000_000_000
 """A protobuf message holds 2 GiB."""
@@ -90,21 +90,21 @@ def read_artifact(path: Path, identity: str) -> Artifact:
         if not proto.graph.output:
             # Protobuf accepts an empty file, and some texts, as a message without fields.
             raise ValueError("it is no ONNX model")
-        weights = {t.name: _mapped(t, path.parent) for t in proto.graph.initializer if t.data_location}
+        weights = {t.name: _mapped(t, path) for t in proto.graph.initializer if t.data_location}
         properties = {item.key: item.value for item in proto.metadata_props}
         hidden = json.loads(properties.get(HIDDEN, "{}"))
         costs = [int(properties.get(key, default)) for key, default in ((SAMPLE_BYTES, 1), (INPUT_BYTES, 0))]
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}; compile the bundle again") from error
-    except (ValueError, KeyError, DecodeError) as error:
+    except (ValueError, TypeError, DecodeError, GraphError) as error:
         raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
     digest = sha256(identity.encode() + graph).hexdigest()
     return Artifact(graph, weights, costs[0], digest, hidden, costs[1])
 
 
-def _mapped(tensor: onnx.TensorProto, folder: Path) -> np.ndarray:
-    place: Mapping[str, str] = {entry.key: entry.value for entry in tensor.external_data}
-    file = folder / Path(place["location"]).name
+def _mapped(tensor: onnx.TensorProto, path: Path) -> np.ndarray:
+    place(tensor, path)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
     # onnx itself answers float32 for bfloat16 and other types that NumPy lacks.
     dtype = ir.DataType(tensor.data_type).numpy()
-    return np.memmap(file, dtype, "r", int(place["offset"]), tuple(tensor.dims))
+    return np.memmap(entries["location"], dtype, "r", int(entries["offset"]), tuple(tensor.dims))

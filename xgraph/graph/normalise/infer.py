@@ -10,6 +10,10 @@ import onnx_shape_inference as inference
 from xgraph.errors import GraphError
 from xgraph.graph.shapes import simplified
 
+_SIZES = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
+"""Operators -> the operand that is a shape."""
+_MOST_AXES = 64
+"""As in NumPy."""
 _ANONYMOUS = re.compile(r"\b_d\d+\b")
 
 
@@ -24,6 +28,7 @@ def infer_shapes(model: ir.Model) -> None:
     """
     declared: dict[ir.Value, tuple[ir.Shape | None, ir.DataType | None]] = {}
     for node in model.graph.all_nodes():
+        _check_sizes(node)
         for value in node.outputs:
             declared[value] = value.shape, value.dtype
             value.metadata_props.pop(inference.SYM_DATA_KEY, None)
@@ -46,6 +51,17 @@ def infer_shapes(model: ir.Model) -> None:
             value.shape = ir.Shape([simplified(dim) for dim in value.shape])
         if value.dtype is None and dtype is not None:
             value.dtype = dtype
+
+
+def _check_sizes(node: ir.Node) -> None:
+    """Refuses what cannot be a shape; inference would work through any number of axes."""
+    slot = _SIZES.get(node.op_type)
+    sizes = node.inputs[slot].const_value if slot is not None and not node.domain and node.inputs[slot] else None  # type: ignore[union-attr]
+    if sizes is not None and (sizes.dtype != ir.DataType.INT64 or sizes.size > _MOST_AXES):
+        raise GraphError(
+            f"node '{node.name}' ({node.op_type}) takes {sizes.size} numbers of {sizes.dtype} for a shape, which is at "
+            f"most {_MOST_AXES} of INT64"
+        )
 
 
 def name_inner_dims(model: ir.Model) -> None:
