@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -85,9 +86,13 @@ def write_bundle(model: Model, programs: Sequence[Program], path: Path) -> Path:
         (draft / "graphs").mkdir(parents=True)
         with (draft / "graphs" / WEIGHTS).open("wb") as file:
             store = WeightStore(file, WEIGHTS)
+            digests = {}
             for stem, artifact in graphs.items():
-                (draft / "graphs" / f"{stem}.onnx").write_bytes(store.attach(artifact))
-        (draft / MANIFEST).write_text(json.dumps(_manifest(model, entries), indent=1, ensure_ascii=False) + "\n")
+                graph = store.attach(artifact)
+                (draft / "graphs" / f"{stem}.onnx").write_bytes(graph)
+                digests[f"graphs/{stem}.onnx"] = sha256(graph).hexdigest()
+        manifest = {**_manifest(model, entries), "sha256": digests}
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         _put_in_place(draft, path)
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -126,13 +131,17 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
                 f"{path} has bundle format {manifest['format']['version']}, this xgraph reads {FORMAT['version']}; "
                 "compile it again from the model"
             )
+        for key in ("digest", "source"):
+            if not isinstance(manifest[key], str):
+                raise ValueError(f"its {key} is {manifest[key]!r}")
+        _check_graphs(path, manifest.get("sha256", {}))
         graph = read(path / "graphs" / "forward.onnx")
         infer_shapes(graph)
         compiled = tuple(
             Compiled(
                 recipe=entry["key"],
                 profile=entry["profile"],
-                file=path / "graphs" / Path(entry["file"]).name,
+                file=_inside(path, entry["file"]),
                 method=entry["method"],
                 precision=entry["precision"],
             )
@@ -154,8 +163,26 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
     except FileNotFoundError as error:
         lost = Path(error.filename or MANIFEST).name
         raise BundleError(f"{path} is damaged ({lost} is missing); compile it again from the model") from error
-    except (OSError, ValueError, TypeError, ExportError, GraphError, InputError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
+    except (ExportError, GraphError, InputError) as error:
+        raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
+
+
+def _check_graphs(path: Path, digests: Mapping[str, str]) -> None:
+    """Makes sure that the graphs are those which were written; bundles without digests are taken as they are."""
+    for name, digest in digests.items():
+        if sha256(_inside(path, name).read_bytes()).hexdigest() != digest:
+            raise ValueError(f"{name} is not the file that was written")
+
+
+def _inside(path: Path, name: str) -> Path:
+    """Returns the graph file ``name`` of a bundle, which must lie in the bundle, links followed."""
+    graphs = path / "graphs"
+    file = graphs / PurePosixPath(name).name
+    if name != f"graphs/{file.name}" or file.resolve().parent != graphs.resolve():
+        raise ValueError(f"{name!r} is no file in its folder of graphs")
+    return file
 
 
 def _manifest(model: Model, programs: list[dict[str, Any]]) -> dict[str, Any]:
