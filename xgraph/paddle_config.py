@@ -52,7 +52,7 @@ def read_fields(path: Path) -> Fields:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot read it ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     document = document if isinstance(document, Mapping) else {}
     if isinstance(section := document.get("PreProcess"), Mapping) and "transform_ops" in section:
@@ -75,7 +75,7 @@ def read_fields(path: Path) -> Fields:
             raise _unsupported(path, name, "does not exist here")
         try:
             step = dialect[name](parameters)
-        except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise _unsupported(path, name, " ".join(str(error).split())) from error
         repeated = sorted(set(step) & set(found)) or (["size"] if "crop" in found and _resizes(step) else [])
         if repeated:
@@ -101,7 +101,11 @@ def _named(path: Path, section: object) -> list[tuple[str, Parameters]]:
         raise InputError(
             f"{path}: transform_ops must be a list of single transforms, like '- CropImage: {{size: 224}}'"
         )
-    return [(str(name), parameters or {}) for op in section for name, parameters in op.items()]
+    found = [(str(name), parameters or {}) for op in section for name, parameters in op.items()]
+    for name, parameters in found:
+        if not isinstance(parameters, Mapping):
+            raise _unsupported(path, name, f"its parameters are {parameters!r}, not a mapping")
+    return found
 
 
 def _typed(path: Path, section: object) -> list[tuple[str, Parameters]]:
