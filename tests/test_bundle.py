@@ -223,17 +223,17 @@ def test_damage_to_a_program_is_found_when_it_is_used(
 def test_weights_that_went_away_later(copy: Path, images: np.ndarray) -> None:
     model = xgraph.load(copy)
     (copy / "graphs/weights.bin").unlink()
-    with pytest.raises(BundleError, match="cannot be read"):
+    with pytest.raises(BundleError, match=r"weights\.bin .* is missing"):
         xgraph.explain(model, images)
 
 
-def test_a_program_file_outside_the_bundle_is_not_read(copy: Path, images: np.ndarray) -> None:
+def test_a_program_file_outside_the_bundle_is_not_read(copy: Path) -> None:
     shutil.move(copy / "graphs" / "gradient.onnx", copy.parent / "gradient.onnx")
     edit(lambda d: [entry.update(file="../gradient.onnx") for entry in d["programs"] if entry["method"] == "gradient"])(
         copy
     )
-    with pytest.raises(BundleError, match="cannot be read"):
-        xgraph.explain(xgraph.load(copy), images)
+    with pytest.raises(BundleError, match="no file in its folder of graphs"):
+        xgraph.load(copy)
 
 
 class Failure(Exception):

@@ -26,6 +26,7 @@ from xgraph.preprocess import Preprocess
 from xgraph.program import Program
 
 FORMAT = {"name": "xgraph bundle", "version": 1}
+_FORWARD = "graphs/forward.onnx"
 SUFFIX, MANIFEST, WEIGHTS = ".xgraph", "manifest.json", "weights.bin"
 
 
@@ -134,8 +135,12 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
         for key in ("digest", "source"):
             if not isinstance(manifest[key], str):
                 raise ValueError(f"its {key} is {manifest[key]!r}")
-        _check_graphs(path, manifest.get("sha256", {}))
-        graph = read(path / "graphs" / "forward.onnx")
+        digests: Mapping[str, str] = manifest.get("sha256", {})  # older bundles have none
+        forward = _inside(path, _FORWARD)
+        found = sha256(forward.read_bytes()).hexdigest()
+        if digests.get(_FORWARD, found) != found:
+            raise ValueError(f"{_FORWARD} is not the file that was written")
+        graph = read(forward)
         infer_shapes(graph)
         compiled = tuple(
             Compiled(
@@ -144,6 +149,7 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
                 file=_inside(path, entry["file"]),
                 method=entry["method"],
                 precision=entry["precision"],
+                digest=str(digests.get(entry["file"], "")),
             )
             for entry in manifest["programs"]
         )
@@ -167,13 +173,6 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
         raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
     except (ExportError, GraphError, InputError) as error:
         raise BundleError(f"{path} is damaged ({error}); compile it again from the model") from error
-
-
-def _check_graphs(path: Path, digests: Mapping[str, str]) -> None:
-    """Makes sure that the graphs are those which were written; bundles without digests are taken as they are."""
-    for name, digest in digests.items():
-        if sha256(_inside(path, name).read_bytes()).hexdigest() != digest:
-            raise ValueError(f"{name} is not the file that was written")
 
 
 def _inside(path: Path, name: str) -> Path:

@@ -35,6 +35,8 @@ class Compiled:
     method: str = ""
     precision: str = "fp32"
     """What it was compiled to be run at."""
+    digest: str = ""
+    """SHA-256 of the file, where the bundle says it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -148,7 +148,9 @@ class Program:
         if key not in self._artifacts:
             ready = [c for c in self.model.compiled if c.recipe == recipe.key() and c.profile == profile]
             self._artifacts[key] = (
-                read_artifact(ready[0].file, self.model.digest) if ready else build(self.model, recipe, profile)
+                read_artifact(ready[0].file, self.model.digest, ready[0].digest)
+                if ready
+                else build(self.model, recipe, profile)
             )
         return self._artifacts[key]
 

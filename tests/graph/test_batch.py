@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xgraph.errors import GraphError
-from xgraph.graph.normalise import normalise
+from xgraph.graph.normalise import batch, normalise
 from xgraph.graph.normalise.batch import free_batch
 from xgraph.graph.shapes import dims
 
@@ -47,7 +47,40 @@ LSTM = """g (float[1, 6, 4] x) => (float[1, 6] y) {
 RESIZE = """g (float[1, 2, 4, 4] x) => (float[1, 2, 7, 9] y) {
     s = Constant<value = int64[4] {1, 2, 7, 9}>() y = Resize<mode = "linear">(x, , , s) }"""
 
+# Channels shuffled again and again with the batch in both targets: every step loses it anew.
+SHUFFLES = 60
+CHAIN = (
+    "g (float[1, 4, 6] x) => (float[1, 4, 6] y) { "
+    + "".join(
+        f"""s{i} = Constant<value = int64[4] {{1, 2, 2, 6}}>() t{i} = Constant<value = int64[3] {{1, 4, 6}}>()
+    a{i} = Reshape({f"c{i - 1}" if i else "x"}, s{i}) b{i} = Transpose<perm = [0, 2, 1, 3]>(a{i})
+    d{i} = Reshape(b{i}, t{i}) c{i} = Sin(d{i}) """
+        for i in range(SHUFFLES)
+    )
+    + f"y = Identity(c{SHUFFLES - 1}) }}"
+)
+
+# Windows of Swin: 4 x 4 maps in windows of 2 x 2, which are merged with the batch, and back.
+WINDOWS = """g (float[1, 4, 4, 6] x) => (float[1, 4, 4, 6] y) {
+    s = Constant<value = int64[6] {1, 2, 2, 2, 2, 6}>() a = Reshape(x, s) b = Transpose<perm = [0, 1, 3, 2, 4, 5]>(a)
+    t = Constant<value = int64[3] {4, 4, 6}>() c = Reshape(b, t) u = Transpose<perm = [0, 2, 1]>(c)
+    m = MatMul(c, u) n = Softmax(m) o = MatMul(n, c)
+    v = Constant<value = int64[6] {1, 2, 2, 2, 2, 6}>() p = Reshape(o, v) q = Transpose<perm = [0, 1, 3, 2, 4, 5]>(p)
+    w = Constant<value = int64[4] {1, 4, 4, 6}>() r = Reshape(q, w) y = Add(r, x) }"""
+
+TAKEN = (
+    "g (float[1, 4] x) => (float[1, 4] y) { %s b = Exp(a) z = Constant<value = int64[1] {0}>() y = Unsqueeze(b, z) }"
+)
+
 FREED = {
+    "many shuffles": (CHAIN, {}),
+    "windows": (WINDOWS, {}),
+    "the only sample taken out": (TAKEN % "i = Constant<value = int64 {0}>() a = Gather<axis = 0>(x, i)", {}),
+    "the only sample squeezed": (TAKEN % "i = Constant<value = int64[1] {0}>() a = Squeeze(x, i)", {}),
+    "a slice of the only sample": (
+        "g (float[1, 4] x) => (float[1, 4] y) { o = Constant<value = int64[1] {0}>() e = Constant<value = int64[1] {1}>() a = Slice(x, o, e, o) y = Exp(a) }",
+        {},
+    ),
     "flatten to 1, -1": (CNN % "1, -1", CNN_WEIGHTS),
     "flatten to -1, n": (CNN % "-1, 256", CNN_WEIGHTS),
     "flatten to 1, n": (CNN % "1, 256", CNN_WEIGHTS),
@@ -79,6 +112,10 @@ FIXED = {
         {},
     ),
     "an output without samples": ("g (float[1, 4] x) => (float y) { y = ReduceMax<keepdims = 0>(x) }", {}),
+    "the mean of a sample taken out": (
+        "g (float[1, 4] x) => (float[1, 4] y) { i = Constant<value = int64 {0}>() z = Constant<value = int64[1] {0}>() a = Gather<axis = 0>(x, i) m = ReduceMean(a, z) b = Sub(a, m) y = Unsqueeze(b, z) }",
+        {},
+    ),
     "a fixed batch of two": ("g (float[2, 4] x) => (float[2, 4] y) { y = Exp(x) }", {}),
     "one input with two": ("g (float[1, 4] x, float[2, 4] z) => (float[2, 4] y) { y = Add(x, z) }", {}),
     "an output that never differs": ("g (float[1, 4] x) => (float[1, 4] y) { a = Sub(x, x) y = Exp(a) }", {}),
@@ -92,6 +129,7 @@ def test_freed(parse, evaluator, run, case):
     before = [dims(value) for value in fixed.graph.inputs]
     freed = free_batch(fixed, evaluator)
     assert freed is not None
+    assert freed.metadata_props[batch.FREED] == "1"
     assert [dims(value) for value in fixed.graph.inputs] == before
     assert all(dims(value)[0] == "batch" for value in (*freed.graph.inputs, *freed.graph.outputs))
     sizes = [

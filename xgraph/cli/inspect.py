@@ -62,7 +62,7 @@ def _print_summary(model: Model) -> None:
         line("input", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_READ_AS.get(port.role, port.role)}")
     for port in model.outputs:
         line("output", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_head(model, port)}")
-    line("batch", "any" if model.batch is None else f"fixed: samples run {model.batch} at a time")
+    line("batch", _batch(model))
     line("pictures", _pictures(model))
     line("gradient", _gradient(model))
     line("layers", f"{len(model.layers)}, listed below")
@@ -73,6 +73,15 @@ def _print_summary(model: Model) -> None:
         line("attention", f"{len(model.attention)} maps; see --attention")
     for method, profile, precision in dict.fromkeys((c.method, c.profile, c.precision) for c in model.compiled):
         line("compiled", f"{method} for {profile}, {precision}")
+
+
+def _batch(model: Model) -> str:
+    from xgraph.graph.normalise.batch import FREED
+
+    if model.batch is not None:
+        return f"fixed: samples run {model.batch} at a time"
+    exported = model.graph.metadata_props.get(FREED)
+    return f"any (the file was exported for {exported}; freed, with equal results)" if exported else "any"
 
 
 def _pictures(model: Model) -> str:

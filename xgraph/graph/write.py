@@ -78,14 +78,21 @@ class WeightStore:
         return self._places[key]
 
 
-def read_artifact(path: Path, identity: str) -> Artifact:
+def read_artifact(path: Path, identity: str, digest: str = "") -> Artifact:
     """Returns the artifact in a bundle's graph file, weights memory-mapped.
+
+    Args:
+        path: the file.
+        identity: the digest of the model it was compiled from.
+        digest: SHA-256 of the file, where it is known.
 
     Raises:
         BundleError: The file is missing or damaged.
     """
     try:
         graph = path.read_bytes()
+        if digest and sha256(graph).hexdigest() != digest:
+            raise ValueError("it is not the file that was written")
         proto = onnx.ModelProto.FromString(graph)
         if not proto.graph.output:
             # Protobuf accepts an empty file, and some texts, as a message without fields.
@@ -98,8 +105,7 @@ def read_artifact(path: Path, identity: str) -> Artifact:
         raise BundleError(f"{path} cannot be read: {error.strerror or error}; compile the bundle again") from error
     except (ValueError, TypeError, DecodeError, GraphError) as error:
         raise BundleError(f"{path} is damaged ({error}); compile the bundle again") from error
-    digest = sha256(identity.encode() + graph).hexdigest()
-    return Artifact(graph, weights, costs[0], digest, hidden, costs[1])
+    return Artifact(graph, weights, costs[0], sha256(identity.encode() + graph).hexdigest(), hidden, costs[1])
 
 
 def _mapped(tensor: onnx.TensorProto, path: Path) -> np.ndarray:

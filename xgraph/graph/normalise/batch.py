@@ -13,19 +13,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+import onnx_shape_inference as inference
 
 from xgraph.errors import GraphError
 from xgraph.graph.evaluator import Evaluator, detach_weights
 from xgraph.graph.normalise.dims import BATCH
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims
 from xgraph.graph.normalise.reshape import free_name, set_dynamic_target, set_target
-from xgraph.graph.prune import remove_unused
 from xgraph.graph.normalise.verify import check, random_feeds, sizes_to_try, tolerance
-from xgraph.graph.shapes import Dim, dims
+from xgraph.graph.prune import remove_unused
+from xgraph.graph.shapes import Dim, dims, simplified
 
+FREED = "xgraph.freed_batch"
+"""Model metadata key: the batch size of the file, where the model here takes any."""
 _ROWS = 3
-_MOST_ROUNDS = 48
-"""Each round finds the places up to the next one where the batch gets lost; a residual path shows all at once."""
+_MOST_ROUNDS = 8
+"""The first round mends all that it can follow; later ones see what shape arithmetic made of it."""
 _IS_BATCH = re.compile(rf"\b{BATCH}\b")
 _Shapes = Mapping[str, tuple[Dim, ...]]
 
@@ -41,9 +44,12 @@ def free_batch(model: ir.Model, evaluator: Evaluator) -> ir.Model | None:
         return None
     try:
         freed = _rewritten(model)
-        return freed if freed is not None and _is_same(model, freed, evaluator) else None
+        if freed is None or not _is_same(model, freed, evaluator):
+            return None
     except Exception:  # noqa: BLE001  whatever goes wrong here, the model as it was exported still works
         return None
+    freed.metadata_props[FREED] = "1"
+    return freed
 
 
 def _rewritten(model: ir.Model) -> ir.Model | None:
@@ -110,22 +116,93 @@ def _rewrite_losses(model: ir.Model, shapes: _Shapes, inner: dict[str, int]) -> 
     ``inner`` keeps, for values that have the batch merged into an axis, how many elements of that axis are in front.
     """
     changed = False
+    follow = _Follow(model)
     for node in list(model.graph):
+        follow(node)
         if node.domain:
             continue
+        mended = _turn_into_reshape(node, model, shapes)
+        if mended:
+            follow(node)
         if node.op_type == "Reshape":
-            changed |= _mend_reshape(node, model, shapes, inner)
-            continue
-        merged = max((inner.get(value.name or "", 1) for value in node.inputs if value is not None), default=1)
-        inner.update({value.name or "": merged for value in node.outputs})
-        if node.op_type == "Resize":
-            changed |= _mend_resize(node, model)
-        elif node.op_type == "Concat":
-            axis = node.attributes.get_int("axis", 0) % max(1, len(dims(node.outputs[0]) or ()))
-            changed |= _expand_others(node, model, range(len(node.inputs)), _batch_axis(node.inputs, but=axis))
-        elif node.op_type in ("LSTM", "GRU", "RNN") and _batch_axis(node.inputs[:1]) == 1:
-            changed |= _expand_others(node, model, range(5, min(7, len(node.inputs))), 1)
+            mended |= _mend_reshape(node, model, shapes, inner)
+        else:
+            merged = max((inner.get(value.name or "", 1) for value in node.inputs if value is not None), default=1)
+            inner.update({value.name or "": merged for value in node.outputs})
+            mended |= _mend_other(node, model)
+        if mended:
+            follow(node)
+        changed |= mended
     return changed
+
+
+class _Follow:
+    """Infers the shapes of one node after the other, so that one pass over the graph sees what it has mended.
+
+    Nodes that were put in meanwhile are visited before the first one that reads them.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        inference.registry.collect()
+        self._version = model.graph.opset_imports[""]
+        self._context = inference.ShapeInferenceContext(dict(model.graph.opset_imports))
+        self._seen: set[ir.Node] = set()
+
+    def __call__(self, node: ir.Node) -> None:
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer not in self._seen:
+                self(producer)
+        self._seen.add(node)
+        infer = inference.registry.get("", node.op_type, version=self._version) if not node.domain else None
+        if infer is None or any(isinstance(attribute.value, ir.Graph) for attribute in node.attributes.values()):
+            return  # as the inference over the whole graph has left them
+        for value in node.outputs:
+            value.metadata_props.pop(inference.SYM_DATA_KEY, None)
+            value.shape = None
+        infer(self._context, node)
+        for value in node.outputs:
+            if value.shape is not None:
+                value.shape = ir.Shape([simplified(dim) for dim in value.shape])
+
+
+def _turn_into_reshape(node: ir.Node, model: ir.Model, shapes: _Shapes) -> bool:
+    """Spells what takes the only sample out of the batch, or makes a batch of it again, as a Reshape.
+
+    That keeps all numbers in their order, and a Reshape knows how to carry several samples.
+    """
+    if node.op_type not in ("Gather", "Squeeze", "Slice", "Unsqueeze") or _batch_axis(node.inputs[:1]) != 0:
+        return False
+    have, want = shapes.get(node.inputs[0].name or "", ()), shapes.get(node.outputs[0].name or "", ())  # type: ignore[union-attr]
+    old, new = [d for d in have if isinstance(d, int)], [d for d in want if isinstance(d, int)]
+    if len(old) != len(have) or len(new) != len(want) or math.prod(old) != math.prod(new):
+        return False
+    if (dims(node.outputs[0]) or (None,))[0] == BATCH:
+        return False
+    if node.op_type == "Unsqueeze":
+        takes = old[0] != 1 and new[0] == 1
+    elif node.op_type == "Slice":
+        steps = _numbers(node.inputs[4]) if len(node.inputs) > 4 else [1]
+        takes = old == new and steps is not None and min(steps) > 0
+    else:
+        takes = old[0] == 1 and old[1:] == new[len(new) - len(old) + 1 :] and not node.attributes.get_int("axis", 0)
+    if takes:
+        node.op_type = "Reshape"
+        node.attributes.clear()
+        node.resize_inputs(2)
+        set_target(node, 1, model, np.asarray(new, np.int64))
+    return takes
+
+
+def _mend_other(node: ir.Node, model: ir.Model) -> bool:
+    if node.op_type == "Resize":
+        return _mend_resize(node, model)
+    if node.op_type == "Concat":
+        axis = node.attributes.get_int("axis", 0) % max(1, len(dims(node.outputs[0]) or ()))
+        return _expand_others(node, model, range(len(node.inputs)), _batch_axis(node.inputs, but=axis))
+    if node.op_type in ("LSTM", "GRU", "RNN") and _batch_axis(node.inputs[:1]) == 1:
+        return _expand_others(node, model, range(5, min(7, len(node.inputs))), 1)
+    return False
 
 
 def _batch_axis(values: Sequence[ir.Value | None], but: int | None = None) -> int | None:
