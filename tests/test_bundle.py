@@ -175,6 +175,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest is a list": (lambda path: (path / "manifest.json").write_text("[]"), "damaged"),
     "manifest is binary": (lambda path: (path / "manifest.json").write_bytes(b"\xff\xfe\x00"), "damaged"),
     "no digest": (edit(lambda d: d.pop("digest")), "manifest.json lacks 'digest'"),
+    "a program without a file": (
+        edit(lambda d: [entry.update(file="") for entry in d["programs"]]),
+        "no file in its folder",
+    ),
     "no inputs": (edit(lambda d: d.update(inputs=[{}])), "manifest.json lacks 'name'"),
     "programs is a number": (edit(lambda d: d.update(programs=3)), "damaged"),
     "bad preprocessing": (edit(lambda d: d["preprocessing"].update(size=[0, 0])), "damaged .*size"),
@@ -203,7 +207,6 @@ PROGRAM_DAMAGES: dict[str, Callable[[Path], None]] = {
     "missing": lambda path: (path / "graphs/gradient.onnx").unlink(),
     "truncated": cut("graphs/gradient.onnx", 5000),
     "empty": cut("graphs/gradient.onnx", 0),
-    "a folder": edit(lambda d: [entry.update(file="") for entry in d["programs"] if entry["method"] == "gradient"]),
     "text": lambda path: (path / "graphs/gradient.onnx").write_text("no model"),
 }
 
