@@ -17,13 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from xgraph.errors import ExportError
 from xgraph.exporters.base import Check, Exported
-from xgraph.exporters.paddle_failure import describe
+from xgraph.exporters.paddle_failure import LONGEST, describe
 from xgraph.exporters.paddle_gelu import repair_gelu
 from xgraph.exporters.paddle_names import scopes
 from xgraph.exporters.paddle_program import read_program
+from xgraph.exporters.paddle_rnn import repair_rnn
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ class PaddleExporter:
             converted = work / "model.onnx"
             program = read_program(work / "program.json")
             repair_gelu(program, converted)
+            repair_rnn(program, converted)
+            _require_valid(converted, files[0])
             layer_paths = scopes(program, converted)
             target = out / "model.onnx"
             converted.replace(target)
@@ -160,6 +164,22 @@ def _require_paddle() -> None:
             f"Python {PYTHON[0]}.{PYTHON[1]}: use Python 3.11 or 3.12"
         )
     raise ExportError('reading Paddle models needs the paddle extra: pip install "xgraph[paddle]"')
+
+
+def _require_valid(converted: Path, model: Path) -> None:
+    """The converter also writes graphs that mean nothing: values that no node makes, types that do not fit."""
+    graph = onnx.load(str(converted))
+    try:
+        onnx.checker.check_model(graph)
+        for output in graph.graph.output:  # where only the shape that Paddle noted is wrong, the numbers are right
+            output.type.tensor_type.ClearField("shape")
+        onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:LONGEST]
+        raise ExportError(
+            f"{model} cannot become ONNX: what the converter wrote is not valid ({reason}); "
+            "pass an .onnx file converted by other means"
+        ) from None
 
 
 def _read_check(path: Path, inputs: tuple[str, ...]) -> Check:

@@ -1,9 +1,9 @@
 """Paddle -> ONNX in a process of its own: the converter aborts or kills the process it runs in.
 
-Run by file path, with a request as its only argument; imports nothing of xgraph. Writes into the request's
-``work`` folder: ``stage`` (what it is doing, for the parent to report if the process dies),
-``unsupported.json`` (operators the converter does not list), ``program.json`` (the program that was
-converted), ``model.onnx``, ``check.npz`` and, last of all, ``result.json``. Python exceptions simply
+Run by file path, with a request as its only argument; of xgraph, it imports ``paddle_rewrites`` alone.
+Writes into the request's ``work`` folder: ``stage`` (what it is doing, for the parent to report if the
+process dies), ``check.npz``, ``unsupported.json`` (operators the converter does not list), ``program.json``
+(the program that was converted), ``model.onnx`` and, last of all, ``result.json``. Python exceptions simply
 propagate: the parent reads the last.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -47,6 +47,10 @@ SIZE_DOES_NOT_FIT = (ValueError, IndexError, RuntimeError, OSError, SystemError,
 """What Paddle's checks of shapes and indices raise."""
 
 
+Run: TypeAlias = Callable[..., list[Any]]
+"""Outputs of the model for ``feed=``."""
+
+
 def main() -> None:
     """Converts, and runs the model itself, as the request says."""
     request = json.loads(sys.argv[1])
@@ -60,21 +64,26 @@ def main() -> None:
     import paddle
     import paddle2onnx
 
+    from xgraph.exporters.paddle_rewrites import rewrite
+
     paddle.enable_static()
     executor = paddle.static.Executor(paddle.CPUPlace())
     model = Path(request["model"])
-    prefix = str(model.with_suffix(""))
 
     stage.write_text("reading")
-    if model.suffix == ".pdmodel":
-        inputs, run, pir = _resave(prefix, str(work / "source"), executor)
-        source, params = work / "source.json", work / "source.pdiparams"
-    else:
-        pir, inputs, fetches = paddle.static.load_inference_model(prefix, executor)
-        run = partial(executor.run, pir, fetch_list=fetches)
-        source, params = model, model.with_suffix(".pdiparams")
+    legacy = model.suffix == ".pdmodel"
+    prefix = str(model.with_suffix(""))
+    pir, inputs, run = _read_legacy(prefix, executor, stage) if legacy else _read(prefix, executor)
+
+    unchecked = ""
+    if request["verify"]:
+        stage.write_text("running")  # now, for what follows may rewrite the program
+        unchecked = _check(pir, inputs, run, work / "check.npz")
 
     stage.write_text("converting")
+    source, params = model, model.with_suffix(".pdiparams")
+    if rewrite(pir) or legacy:
+        source, params = _save(pir, inputs, work / "source", executor)
     kinds = sorted({op.name() for op in pir.global_block().ops})
     (work / "unsupported.json").write_text(json.dumps(unsupported(kinds)))
     converted = work / "program.json"
@@ -85,12 +94,7 @@ def main() -> None:
     )
     (work / "model.onnx").write_bytes(onnx_bytes)
 
-    unchecked = ""
-    if request["verify"]:
-        stage.write_text("running")
-        unchecked = _check(pir, list(inputs), run, work / "check.npz")
-
-    result = {"inputs": list(inputs), "unchecked": unchecked, "versions": _versions()}
+    result = {"inputs": inputs, "unchecked": unchecked, "versions": _versions()}
     (work / "result.json").write_text(json.dumps(result))
 
 
@@ -138,8 +142,16 @@ def unsupported(kinds: Iterable[str]) -> list[str]:
     return unknown
 
 
-def _resave(prefix: str, target: str, executor: Any) -> tuple[list[str], Callable[..., list[Any]], Any]:
-    """Saves a ``.pdmodel`` as a Paddle 3 program; returns inputs, how to run the old, and the new.
+def _read(prefix: str, executor: Any) -> tuple[Any, list[str], Run]:
+    """Returns the program, the names of its inputs, and how to run it as it is now."""
+    import paddle
+
+    pir, inputs, fetches = paddle.static.load_inference_model(prefix, executor)
+    return pir, list(inputs), partial(executor.run, pir, fetch_list=fetches)
+
+
+def _read_legacy(prefix: str, executor: Any, stage: Path) -> tuple[Any, list[str], Run]:
+    """Returns a ``.pdmodel`` as a Paddle 3 program, the names of its inputs, and how to run the old program.
 
     The converter's own translation dies on ``expand`` whose shape is a list of scalars, the usual class token
     with a dynamic batch. Here that list becomes one tensor first.
@@ -150,6 +162,10 @@ def _resave(prefix: str, target: str, executor: Any) -> tuple[list[str], Callabl
 
     with OldIrGuard():
         program, inputs, fetches = paddle.static.load_inference_model(prefix, executor)
+    stage.write_text("translating")
+    for op in program.global_block().ops:
+        if op.type == "round" and not op.has_attr("decimals"):
+            op._set_attr("decimals", 0)  # Paddle 3 added it, and forgot programs without
     pir = paddle.pir.translate_to_pir(program.desc)
     with IrGuard(), paddle.static.program_guard(pir):
         for op in list(pir.global_block().ops):
@@ -161,22 +177,29 @@ def _resave(prefix: str, target: str, executor: Any) -> tuple[list[str], Callabl
                 parts = [paddle.reshape(value, [1]) for value in shape.operands_source()]
                 op.operand(1).set_source(paddle.concat(parts))
         paddle2onnx.convert.load_parameter(pir)
-        ops = pir.global_block().ops
-        feeds = {op.attrs()["name"]: op.result(0) for op in ops if op.name() == "pd_op.feed"}
-        outputs = {op.attrs()["col"]: op.operand_source(0) for op in ops if op.name() == "pd_op.fetch"}
-        paddle.static.save_inference_model(
-            target,
-            [feeds[name] for name in inputs],
-            _unscaled([outputs[column] for column in sorted(outputs)]),
-            executor,
-            program=pir,
-        )
 
     def run(feed: dict[str, np.ndarray]) -> list[Any]:
         with OldIrGuard():
             return list(executor.run(program, feed=feed, fetch_list=fetches))
 
-    return inputs, run, pir
+    return pir, list(inputs), run
+
+
+def _save(pir: Any, inputs: Sequence[str], target: Path, executor: Any) -> tuple[Path, Path]:
+    """Saves a program that is no longer what its file says; returns the new files."""
+    import paddle
+
+    ops = pir.global_block().ops
+    feeds = {op.attrs()["name"]: op.result(0) for op in ops if op.name() in ("pd_op.feed", "pd_op.data")}
+    outputs = {op.attrs()["col"]: op.operand_source(0) for op in ops if op.name() == "pd_op.fetch"}
+    paddle.static.save_inference_model(
+        str(target),
+        [feeds[name] for name in inputs],
+        _unscaled([outputs[column] for column in sorted(outputs)]),
+        executor,
+        program=pir,
+    )
+    return target.with_suffix(".json"), target.with_suffix(".pdiparams")
 
 
 def _unscaled(outputs: list[Any]) -> list[Any]:
@@ -193,7 +216,7 @@ def _unscaled(outputs: list[Any]) -> list[Any]:
             if (
                 factor.name() == "pd_op.full"
                 and factor.attrs()["value"] == 1.0
-                and inner.get_defining_op().name() != "pd_op.feed"
+                and inner.get_defining_op().name() not in ("pd_op.feed", "pd_op.data")
                 and not any(inner.is_same(other) for other in plain)
             ):
                 value = inner
@@ -201,7 +224,7 @@ def _unscaled(outputs: list[Any]) -> list[Any]:
     return plain
 
 
-def _check(pir: Any, inputs: list[str], run: Callable[..., list[Any]], target: Path) -> str:
+def _check(pir: Any, inputs: Sequence[str], run: Run, target: Path) -> str:
     """Runs the source model on made-up feeds and stores both; returns "" or why no feeds would do."""
     declared = {}
     tables = {}

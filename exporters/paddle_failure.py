@@ -20,7 +20,7 @@ def describe(model: Path, doing: str, code: int, output: str, unsupported: Seque
 
     Args:
         model: The model file.
-        doing: The child's stage: ``importing Paddle``, ``reading``, ``converting`` or ``running``.
+        doing: The child's stage: ``importing Paddle``, ``reading``, ``translating``, ``converting`` or ``running``.
         code: The child's exit code, negative for a signal.
         output: All that the child printed.
         unsupported: Operators of the program that the converter does not list.
@@ -43,6 +43,10 @@ def describe(model: Path, doing: str, code: int, output: str, unsupported: Seque
         return (
             f"{model} and its .pdiparams cannot be read, one is damaged or they do not belong together: "
             f"{said or _ending(code)}; copy or export both again"
+        )
+    if doing == "translating":
+        return (
+            f"Paddle cannot turn {model} into a program of Paddle 3: {said or _ending(code)}; export it with Paddle 3"
         )
     if doing == "running":
         why = said or _ending(code)

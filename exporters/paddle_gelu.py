@@ -17,6 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from xgraph.errors import ExportError
+from xgraph.exporters.paddle_nodes import constant, node, producers, replace_nodes, value_names
 from xgraph.exporters.paddle_program import Program
 
 LINEAR = math.sqrt(2 / math.pi)
@@ -31,25 +32,18 @@ def repair_gelu(program: Program, converted: Path) -> None:
     Raises:
         ExportError: The converter emitted something else than the erf form.
     """
-    fetched = {op.inputs[0]: str(op.attributes["name"]) for op in program.ops if op.kind == "fetch"}
     approximate = [op for op in program.ops if op.kind == "gelu" and op.attributes.get("approximate")]
     if not approximate:
         return
     model = onnx.load(str(converted), load_external_data=False)
-    producer = {value: node for node in model.graph.node for value in node.output}
+    producer, names = producers(model.graph.node), value_names(program)
     instead: dict[str, list[onnx.NodeProto]] = {}
     for op in approximate:
-        output = f"p2o.{op.name}.0"
-        # A value that the model returns goes by the output's name everywhere.
-        chain = _chain(producer, output if output in producer else fetched.get(op.outputs[0], output))
+        chain = _chain(producer, names[op.outputs[0]])
         erf, argument = chain[-2], chain[-1]
         erf.op_type = "Tanh"
         instead[argument.output[0]] = list(_tanh_argument(argument, producer))
-    nodes = [new for node in model.graph.node for new in instead.get("".join(node.output[:1]), [node])]
-    rewritten = onnx.GraphProto()
-    rewritten.node.extend(nodes)
-    model.graph.ClearField("node")
-    model.graph.MergeFrom(rewritten)
+    replace_nodes(model, [new for old in model.graph.node for new in instead.get("".join(old.output[:1]), [old])])
     converted.write_bytes(model.SerializeToString())
 
 
@@ -57,11 +51,11 @@ def _chain(producer: Mapping[str, onnx.NodeProto], output: str) -> list[onnx.Nod
     value = output
     chain = []
     for kind, follow in CHAIN:
-        node = producer.get(value)
-        if node is None or node.op_type != kind:
+        made = producer.get(value)
+        if made is None or made.op_type != kind:
             raise ExportError(f"GELU '{output}' has a form that was not expected from this paddle2onnx: no {kind}")
-        chain.append(node)
-        value = node.input[follow]
+        chain.append(made)
+        value = made.input[follow]
     return chain
 
 
@@ -69,14 +63,9 @@ def _tanh_argument(division: onnx.NodeProto, producer: Mapping[str, onnx.NodePro
     """Yields the nodes that compute ``x (a + b x^2)`` under the name that ``x / sqrt 2`` had."""
     x, result = division.input[0], division.output[0]
     dtype = numpy_helper.to_array(producer[division.input[1]].attribute[0].t).dtype
-    for name, number in (("linear", LINEAR), ("cubic", CUBIC)):
-        tensor = numpy_helper.from_array(np.asarray(number, dtype))
-        value = onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=tensor)
-        yield onnx.NodeProto(op_type="Constant", output=[f"{result}.{name}"], attribute=[value])
-    for kind, left, right, output in (
-        ("Mul", x, x, f"{result}.square"),
-        ("Mul", f"{result}.square", f"{result}.cubic", f"{result}.scaled"),
-        ("Add", f"{result}.scaled", f"{result}.linear", f"{result}.factor"),
-        ("Mul", x, f"{result}.factor", result),
-    ):
-        yield onnx.NodeProto(op_type=kind, name=output, input=[left, right], output=[output])
+    yield constant(f"{result}.linear", np.asarray(LINEAR, dtype))
+    yield constant(f"{result}.cubic", np.asarray(CUBIC, dtype))
+    yield node("Mul", [x, x], [f"{result}.square"])
+    yield node("Mul", [f"{result}.square", f"{result}.cubic"], [f"{result}.scaled"])
+    yield node("Add", [f"{result}.scaled", f"{result}.linear"], [f"{result}.factor"])
+    yield node("Mul", [x, f"{result}.factor"], [result])
