@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,6 +14,8 @@ from paddle.nn import functional as F
 from paddle.static import InputSpec
 
 CLASSES = 5
+BATCH_NORMS = (nn.BatchNorm2D, nn.BatchNorm)
+"""DenseNet still has the old one."""
 
 
 class Vgg(nn.Layer):
@@ -70,17 +72,9 @@ def build(name: str) -> tuple[nn.Layer, list[InputSpec]]:
         return model, specs
     paddle.seed(0)
     model = _make(name)
-    random = np.random.Generator(np.random.Philox(7))
-    for layer in model.sublayers():
-        if isinstance(layer, nn.BatchNorm2D):
-            layer.weight.set_value(random.uniform(0.5, 1.5, layer.weight.shape).astype(np.float32))
-            layer.bias.set_value(random.normal(0.0, 0.3, layer.bias.shape).astype(np.float32))
-        elif isinstance(layer, nn.Conv2D | nn.Linear):
-            shape = layer.weight.shape
-            summed = shape[0] if isinstance(layer, nn.Linear) else int(np.prod(shape[1:]))
-            layer.weight.set_value(random.normal(0.0, (2 / summed) ** 0.5, shape).astype(np.float32))
+    draw(model)
     model.eval()
-    _calibrate(model, paddle.to_tensor(candidates(name, 8)["image"]))
+    calibrate(model, [paddle.to_tensor(candidates(name, 8)["image"])])
     return model, [InputSpec([None, 3, case.size, case.size], "float32", "image")]
 
 
@@ -103,15 +97,28 @@ def _make(name: str) -> nn.Layer:
     return getattr(paddle.vision.models, name)(num_classes=CLASSES, **narrow)
 
 
-def _calibrate(model: nn.Layer, images: paddle.Tensor) -> None:
-    """Sets every running statistic to what it is on ``images``, for otherwise deep nets vanish or blow up."""
-    norms = [layer for layer in model.sublayers() if isinstance(layer, nn.BatchNorm2D)]
+def draw(model: nn.Layer) -> None:
+    """Draws weights that keep the size of activations; scales and shifts differ from their defaults."""
+    random = np.random.Generator(np.random.Philox(7))
+    for layer in model.sublayers():
+        if isinstance(layer, BATCH_NORMS):
+            layer.weight.set_value(random.uniform(0.5, 1.5, layer.weight.shape).astype(np.float32))
+            layer.bias.set_value(random.normal(0.0, 0.3, layer.bias.shape).astype(np.float32))
+        elif isinstance(layer, nn.Conv2D | nn.Linear):
+            shape = layer.weight.shape
+            summed = shape[0] if isinstance(layer, nn.Linear) else int(np.prod(shape[1:]))
+            layer.weight.set_value(random.normal(0.0, (2 / summed) ** 0.5, shape).astype(np.float32))
+
+
+def calibrate(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> None:
+    """Sets every running statistic to what it is on the inputs, for otherwise deep nets vanish or blow up."""
+    norms = [layer for layer in model.sublayers() if isinstance(layer, BATCH_NORMS)]
     for norm in norms:
         norm.train()
         norm._momentum, kept = 0.0, norm._momentum
         norm._kept = kept
     with paddle.no_grad():
-        model(images)
+        model(*inputs)
     for norm in norms:
         norm._momentum = norm._kept
         norm.eval()

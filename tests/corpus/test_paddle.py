@@ -1,0 +1,98 @@
+"""What Paddle deploys: imported, differentiated as Paddle itself does, and explained by several methods."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from e2e.closeness import assert_as_good, distance
+from tolerances import FORMULA, IMPORT
+
+import xgraph
+from xgraph import Target
+
+pytestmark = [
+    pytest.mark.paddle,
+    pytest.mark.slow,
+    pytest.mark.skipif(not (find_spec("paddle") and find_spec("paddle2onnx")), reason="needs the paddle extra"),
+]
+
+Stored = Mapping[str, np.ndarray]
+Loaded = Callable[[str, str], tuple[xgraph.Model, Stored]]
+VISION = (
+    "lenet", "alexnet", "vgg11", "resnet18", "resnext", "wide_resnet", "densenet121", "googlenet", "inception_v3",
+    "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "shufflenet_v2", "squeezenet1_1",
+)  # fmt: skip
+OTHERS = ("segmenter", "detector", "lstm", "gru", "lstm_lengths", "gru_lengths")
+LEGACY = ("resnet18", "mobilenet_v1", "densenet121", "squeezenet1_1")
+"""Also written as ``.pdmodel``: what Paddle 3 still can write so."""
+MODELS = [(name, "json") for name in VISION + OTHERS] + [(name, "pdmodel") for name in LEGACY]
+CHOSEN = 3
+TARGETS = {
+    "segmenter": Target.pixel(CHOSEN, 7, 9),
+    "detector": Target.box(37, CHOSEN, output="fetch_name_1"),
+}
+STEPS = 3
+
+
+def write(folder: Path, *names: str, pir: bool) -> Path:
+    """Runs Paddle in a process of its own: it warns when imported, and gets in torch's way."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FLAGS_enable_pir_api": str(int(pir))}
+    command = [sys.executable, "-m", "corpus.paddle_reference", str(folder), *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """Returns the function (model, format) -> (loaded model, Paddle's own numbers)."""
+    reference = write(tmp_path_factory.mktemp("corpus"), pir=True)
+    folders = {"json": reference, "pdmodel": write(tmp_path_factory.mktemp("legacy"), *LEGACY, pir=False)}
+
+    @cache
+    def load(name: str, suffix: str) -> tuple[xgraph.Model, Stored]:
+        with np.load(reference / f"{name}.npz") as stored:
+            return xgraph.load(folders[suffix] / name / f"{name}.{suffix}"), dict(stored)
+
+    return load
+
+
+def explain(model: xgraph.Model, stored: Stored, name: str, method: str, **options: object) -> xgraph.Attribution:
+    feeds = {key.removeprefix("feed:"): array for key, array in stored.items() if key.startswith("feed:")}
+    return xgraph.explain(model, feeds, method, TARGETS.get(name, CHOSEN), **options)
+
+
+@pytest.mark.parametrize(("name", "suffix"), MODELS)
+def test_model_is_explained(name: str, suffix: str, loaded: Loaded) -> None:
+    model, stored = loaded(name, suffix)
+    gradient = explain(model, stored, name, "gradient")
+    assert distance(gradient.scores, stored["scores:float64"]) < IMPORT
+    ((key, values),) = gradient.values.items()
+    assert_as_good(values, stored["gradient:float32"], stored["gradient:float64"])
+
+    product = explain(model, stored, name, "input_x_gradient")
+    assert distance(product.values[key], values.astype(np.float64) * stored[f"feed:{key}"]) < FORMULA
+
+    path = explain(model, stored, name, "integrated_gradients", steps=STEPS)
+    assert path.values[key].shape == values.shape
+    assert distance(path.scores, gradient.scores) < IMPORT
+    axes = tuple(range(1, values.ndim))
+    assert (np.abs(path.values[key]).max(axes) > 0).all()
+
+    if name in VISION:
+        (maps,) = explain(model, stored, name, "grad_cam", relu=False).values.values()
+        assert maps.ndim == 3
+    else:
+        maps = explain(model, stored, name, "smooth_grad", samples=2).values[key]
+        assert maps.shape == values.shape
+    assert np.isfinite(maps).all()
+    assert (np.abs(maps).max(tuple(range(1, maps.ndim))) > 0).all()
