@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "exporters": {"errors"},
     "graph": {"errors", "files"},
-    "rules": {"errors", "graph.emit", "graph.site", "graph.walk", "graph.shapes", "graph.adjoint"},
+    "rules": {"errors", "graph.emit", "graph.site", "graph.walk", "graph.shapes", "graph.adjoint", "graph.body"},
     "sampling": {"kernels", *FOUNDATION},
     "reducing": {"kernels", *FOUNDATION},
     "methods": {"sampling", "reducing", *FOUNDATION},

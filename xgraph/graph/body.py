@@ -54,12 +54,23 @@ class Body:
         prune(self.graph)
 
 
-def stand_in(b: Emit, like: ir.Value, *, stacked: bool = False) -> ir.Value:
-    """Returns a value without a producer, of the shape and dtype of ``like`` (``stacked``: with an axis in front)."""
-    shape = like.shape
-    if stacked and shape is not None:
-        shape = ir.Shape([None, *shape])
-    return ir.Value(name=b.name("value"), shape=shape, type=like.type)
+def stand_in(b: Emit, like: ir.Value) -> ir.Value:
+    """Returns a value without a producer, of the shape and dtype of ``like``."""
+    return ir.Value(name=b.name("value"), shape=like.shape, type=like.type)
+
+
+def stack_of(b: Emit, like: ir.Value) -> ir.Value:
+    """Returns a stand-in for many values of the shape of ``like``, along an axis in front."""
+    stack = stand_in(b, like)
+    stack.shape = None if like.shape is None else ir.Shape([None, *like.shape])
+    return stack
+
+
+def slice_of(b: Emit, stack: ir.Value) -> ir.Value:
+    """Returns a stand-in for one slice of ``stack`` along axis 0."""
+    value = stand_in(b, stack)
+    value.shape = None if stack.shape is None else ir.Shape(list(stack.shape)[1:])
+    return value
 
 
 def scalar(b: Emit, dtype: type) -> ir.Value:

@@ -187,7 +187,6 @@ class Emit:
                 value.shape = ir.Shape(simplified(dim) for dim in value.shape)
 
 
-
 def _schema(op: str, opset: int) -> onnx.defs.OpSchema:
     try:
         return onnx.defs.get_schema(op, opset, "")

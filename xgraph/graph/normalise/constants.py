@@ -28,7 +28,8 @@ _NEVER = frozenset({
 def lift_constants(model: ir.Model) -> None:
     """Turns every Constant node into an initializer of the main graph, in place; their names stay if they are free.
 
-    Bodies have no initializers of their own afterwards: they capture them. Equal initializers are never merged: every layer keeps its own parameters under their own names.
+    Bodies have no initializers of their own afterwards: they capture them. Equal initializers are never merged: every
+    layer keeps its own parameters under their own names.
     """
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _leave_bodies(model)
@@ -39,9 +40,9 @@ def _leave_bodies(model: ir.Model) -> None:
     for body in model.graph.subgraphs():
         for i, output in enumerate(body.outputs):
             if output.is_initializer():
-                copy = ir.node("Identity", [output], outputs=[ir.Value(name=None, shape=output.shape, type=output.type)])
-                body.append(copy)
-                body.outputs[i] = copy.outputs[0]
+                result = ir.Value(name=None, shape=output.shape, type=output.type)
+                body.append(ir.node("Identity", [output], outputs=[result]))
+                body.outputs[i] = result
     if common.LiftSubgraphInitializersToMainGraphPass()(model).modified:
         # Another body may use the name for something else.
         common.NameFixPass()(model)

@@ -21,32 +21,27 @@ def infer_shapes(model: ir.Model) -> None:
     """Gives every value its shape and dtype in terms of the names of the input dimensions, in place.
 
     What a file declares for values inside and for outputs is dropped first: exporters give each its own symbols,
-    and those would win. It is kept only where inference knows nothing better (operators of unknown domains).
+    and those would win. It is kept only where inference knows nothing better (operators of unknown domains). A
+    Loop's states get, along axes that an iteration may change, a size that nothing is known about.
 
     Raises:
         GraphError: A node does not fit its operands.
     """
-    declared: dict[ir.Value, tuple[ir.Shape | None, ir.DataType | None]] = {}
     for node in model.graph.all_nodes():
         _check_sizes(node)
-        for value in node.outputs:
-            declared[value] = value.shape, value.dtype
-            value.metadata_props.pop(inference.SYM_DATA_KEY, None)
-            if not value.is_initializer():
-                value.const_value = None
-            if node.domain in ("", "ai.onnx.ml"):
-                value.shape = None
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if tensor is not None:
-            value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
-    try:
-        inference.infer_symbolic_shapes(model, warn_on_missing=False)
-    except (inference.OpUsageError, inference.ShapeInferenceError) as error:
-        raise GraphError(f"shape inference: {' '.join(str(error).split())}") from error
+    declared = {value: (value.shape, value.dtype) for value in _inner_values(model)}
+    states = {value for loop in _loops(model) for value, _ in _states(loop)}
+    opened: set[ir.Value] = set()
+    while True:
+        _forget(model, opened)
+        _infer(model)
+        found = {value for loop in _loops(model) for value, after in _states(loop) if _open(value, after)}
+        if not found:
+            break
+        opened |= found
     for value, (shape, dtype) in declared.items():
         if value.shape is None:
-            value.shape = shape
+            value.shape = None if value in states else shape
         elif any(isinstance(dim, ir.SymbolicDim) for dim in value.shape):
             value.shape = ir.Shape([simplified(dim) for dim in value.shape])
         if value.dtype is None and dtype is not None:
@@ -64,27 +59,83 @@ def _check_sizes(node: ir.Node) -> None:
         )
 
 
-def name_inner_dims(model: ir.Model) -> None:
-    """Names what inference could not relate to an input ``<value>_dim<axis>``, and forgets its notes, in place."""
-    names: dict[str, str] = {}
+def _forget(model: ir.Model, opened: set[ir.Value]) -> None:
     for node in model.graph.all_nodes():
         for value in node.outputs:
             value.metadata_props.pop(inference.SYM_DATA_KEY, None)
             if not value.is_initializer():
                 value.const_value = None
-            if value.shape is None:
+            if node.domain in ("", "ai.onnx.ml"):
+                value.shape = None
+    for value in _received(model):
+        if value not in opened:
+            value.shape = None
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None:
+            value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
+
+
+def _infer(model: ir.Model) -> None:
+    try:
+        inference.infer_symbolic_shapes(model, warn_on_missing=False)
+    except (inference.OpUsageError, inference.ShapeInferenceError) as error:
+        raise GraphError(f"shape inference: {' '.join(str(error).split())}") from error
+
+
+def _open(before: ir.Value, after: ir.Value) -> bool:
+    """Gives a state sizes of its own along the axes that an iteration may change; returns whether there were any."""
+    if before.shape is None or after.shape is None or len(before.shape) != len(after.shape):
+        return False
+    own = [re.sub(r"\W", "_", f"{before.name}_dim{axis}") for axis in range(len(before.shape))]
+    sizes = zip(before.shape, after.shape, own, strict=True)
+    shape = ir.Shape([a if simplified(a) == simplified(z) else name for a, z, name in sizes])
+    changed = shape != before.shape
+    before.shape = shape
+    return changed
+
+
+def _loops(model: ir.Model) -> list[ir.Node]:
+    return [node for node in model.graph.all_nodes() if node.op_type == "Loop" and not node.domain]
+
+
+def _states(loop: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
+    """Returns the states of a Loop as its body receives and leaves them."""
+    body = loop.attributes["body"].as_graph()
+    return list(zip(body.inputs[2:], body.outputs[1:], strict=False))
+
+
+def _received(model: ir.Model) -> list[ir.Value]:
+    """Returns what bodies receive, apart from what a Loop counts: inference knows its shapes."""
+    scans = [node for node in model.graph.all_nodes() if node.op_type == "Scan" and not node.domain]
+    of_scans = [value for node in scans for value in node.attributes["body"].as_graph().inputs]
+    return [*of_scans, *(value for loop in _loops(model) for value, _ in _states(loop))]
+
+
+def _inner_values(model: ir.Model) -> list[ir.Value]:
+    return [*_received(model), *(value for node in model.graph.all_nodes() for value in node.outputs)]
+
+
+def name_inner_dims(model: ir.Model) -> None:
+    """Names what inference could not relate to an input ``<value>_dim<axis>``, and forgets its notes, in place."""
+    names: dict[str, str] = {}
+    for value in _inner_values(model):
+        value.metadata_props.pop(inference.SYM_DATA_KEY, None)
+        if not value.is_initializer():
+            value.const_value = None
+        if value.shape is None:
+            continue
+        dims: list[int | str] = []
+        for axis, dim in enumerate(value.shape):
+            if isinstance(dim, int):
+                dims.append(dim)
                 continue
-            dims: list[int | str] = []
-            for axis, dim in enumerate(value.shape):
-                if isinstance(dim, int):
-                    dims.append(dim)
-                    continue
-                own = re.sub(r"\W", "_", f"{value.name}_dim{axis}")
-                text = own if dim.value is None else dim.value
-                for symbol in _ANONYMOUS.findall(text):
-                    names.setdefault(symbol, own)
-                dims.append(_ANONYMOUS.sub(lambda match: names[match.group()], text))
-            value.shape = ir.Shape(dims)
+            own = re.sub(r"\W", "_", f"{value.name}_dim{axis}")
+            text = own if dim.value is None else dim.value
+            for symbol in _ANONYMOUS.findall(text):
+                names.setdefault(symbol, own)
+            dims.append(_ANONYMOUS.sub(lambda match: names[match.group()], text))
+        value.shape = ir.Shape(dims)
 
 
 def unknown_ranks(model: ir.Model) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xgraph.graph.body import Body, is_random, is_tensor, scalar, stand_in
+from xgraph.graph.body import Body, is_random, is_tensor, scalar, stack_of, stand_in
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import Dim, dims, is_float
 from xgraph.graph.site import Site
@@ -66,7 +66,7 @@ def _loop_lack(s: Site) -> str | None:
     for first, entering, leaving in zip(steps.first, steps.entering, steps.outputs, strict=False):
         if not is_tensor(entering):
             return f"the state '{entering.name}' to be a tensor"
-        if is_float(entering) and (_grows(first, leaving) or _grows(entering, leaving)):
+        if is_float(entering) and (_changes(first, entering) or _changes(entering, leaving)):
             return f"the state '{entering.name}' to have the same shape in every iteration"
     return _RANDOM if is_random(steps.body) else None
 
@@ -75,13 +75,14 @@ def _scan_lack(s: Site) -> str | None:
     return _RANDOM if is_random(s.attr("body")) else None
 
 
-def _grows(before: Value, after: Value) -> bool:
-    """Tells whether a state is known to change its shape; where nothing is known, running it will tell."""
+def _changes(before: Value, after: Value) -> bool:
+    """Tells whether a state is known to change its shape; where that is open, running it will tell."""
 
     def changes(x: Dim, y: Dim) -> bool:
         if isinstance(x, int) and isinstance(y, int):
             return x != y
-        return x != y and isinstance(x, str) and isinstance(y, str) and x in y
+        # One row broadcasts to any size, and a size like "n + 1" grows.
+        return x == 1 or (x != y and isinstance(x, str) and isinstance(y, str) and x in y)
 
     a, z = dims(before), dims(after)
     return a is None or z is None or len(a) != len(z) or any(changes(x, y) for x, y in zip(a, z, strict=True))
@@ -96,7 +97,7 @@ def loop(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     # Counted from the end: the number of iterations need not be known.
     at = body.b.Sub(body.b.Neg(turn), 1)
     still = b.constant(np.asarray(True))
-    kept = {i: stand_in(b, value, stacked=True) for i, value in enumerate(steps.body.inputs) if i != 1}
+    kept = {i: stack_of(b, value) for i, value in enumerate(steps.body.inputs) if i != 1}
     received = [still if i == 1 else body.b.Gather(kept[i], at, axis=0) for i in range(len(steps.body.inputs))]
     arriving = [
         None if share is None else _shaped(body.b, body.b.Gather(share, at, axis=0), y)
@@ -121,9 +122,7 @@ def scan(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     steps, body = Steps.of_scan(s), Body(b)
     n = steps.states
     received = [stand_in(b, value) for value in steps.body.inputs]
-    arriving = [
-        None if share is None else stand_in(b, y) for share, y in zip(g[n:], steps.outputs[n:], strict=True)
-    ]
+    arriving = [None if share is None else stand_in(b, y) for share, y in zip(g[n:], steps.outputs[n:], strict=True)]
     back = walk_back(b, body, steps, g, received, arriving)
     if not back.start and not back.sliced:
         return [None] * len(s.x)

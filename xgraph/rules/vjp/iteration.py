@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xgraph.graph.body import Body, Graph, stand_in
+from xgraph.graph.body import Body, Graph, stack_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import is_float
 from xgraph.graph.site import Site
@@ -134,7 +134,9 @@ def walk_back(
         body.result(inner.Add(body.parameter(c), found[c]))
     sliced = [i for i, value in zip(sliced, slices, strict=True) if found[value] is not None]
     for i in sliced:
-        body.result(found[received[steps.lead + steps.states + i]])
+        share = found[received[steps.lead + steps.states + i]]
+        assert share is not None
+        body.result(share)
     body.prune()
     last = [g[i] or zeros_like(b, steps.first[i]) for i in carried]
     return Backwards(steps, carried, reached, sliced, [*last, *(zeros_like(b, c) for c in reached)])
@@ -150,7 +152,7 @@ def again(b: Emit, steps: Steps, read: Sequence[int]) -> list[Value]:
     for i in read:
         body.result(received[i])
     body.prune()
-    likes = [*steps.first, *(stand_in(b, received[i], stacked=True) for i in read)]
+    likes = [*steps.first, *(stack_of(b, received[i]) for i in read)]
     kept = ("num_scan_inputs", "scan_input_axes", "scan_input_directions")
     attributes = {name: s.attr(name) for name in kept} | {"body": body.graph}
     return list(b.op(s.op, s.node.inputs, attributes, outputs=len(likes), like=likes)[steps.states :])

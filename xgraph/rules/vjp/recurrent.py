@@ -1,4 +1,4 @@
-"""Recurrent layers, unrolled backwards over a static number of steps.
+"""Recurrent layers, unrolled backwards over a static number of steps; what is unusual goes by ``recurrence``.
 
 The forward output holds every state, so the gates of all steps are recomputed at once, in a few matrix products;
 only what passes from step to step is unrolled: one product with R per step (and, for LSTM, the cell's sum).
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import need_static, not_fixed
 from xgraph.graph.site import Site
+from xgraph.graph.walk import Rule
+from xgraph.rules.derived import pulled_through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import like, refuse_wanted, zeros_like
-
-_ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+from xgraph.rules.vjp.recurrence import ACTIVATIONS, recurrence, recurrence_lack
+from xgraph.rules.vjp.shaping import like, zeros_like
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +57,32 @@ _Answer = tuple[Value, Value, "Value | None"]
 _Back = Callable[[_Direction, _Arriving], _Answer]
 
 
-def _lack(s: Site) -> str | None:
-    """Returns what a node lacks to be unrolled."""
-    if s.has(7):
-        return "no peepholes"
-    if s.attr("input_forget", 0):
-        return "input and forget gates that are not coupled"
-    if s.has(4):
-        return "sequences of one length (no sequence_lens)"
-    if s.attr("layout", 0):
-        return "layout=0"
-    if s.attr("clip") is not None:
-        return "no clip"
-    defaults = _ACTIVATIONS[s.op]
+def _is_plain(s: Site) -> bool:
+    """Tells whether a node can be unrolled: its weights are constant, its length is, and it has nothing unusual."""
+    defaults = ACTIVATIONS[s.op]
     given = s.attr("activations", [])
-    if given and given != defaults * (len(given) // len(defaults)):
-        return f"the activations {defaults} instead of {given}"
-    return not_fixed(s.input(0), [0])
+    unusual = (
+        s.has(7) or s.has(4) or s.attr("input_forget", 0) or s.attr("layout", 0) or s.attr("clip") is not None
+        or (given and given != defaults * (len(given) // len(defaults)))
+    )  # fmt: skip
+    return not unusual and not any(s.wants[1:4]) and not_fixed(s.input(0), [0]) is None
 
 
-@vjp("RNN", needs=_lack)
+def _unrolled(op: str) -> Callable[[Rule], Rule]:
+    """Registers a rule for plain layers of one kind; the others are written as a Scan."""
+    by_steps = pulled_through(vjp, recurrence)
+
+    def register(plain: Rule) -> Rule:
+        @vjp(op, needs=recurrence_lack)
+        def rule(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
+            return plain(b, s, *g) if _is_plain(s) else by_steps(b, s, *g)
+
+        return rule
+
+    return register
+
+
+@_unrolled("RNN")
 def rnn(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """With h' = tanh(a): da = g (1 - h'²), dh = da R."""
 
@@ -93,7 +100,7 @@ def rnn(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     return _layer(b, s, g, back)
 
 
-@vjp("GRU", needs=_lack)
+@_unrolled("GRU")
 def gru(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """With h' = (1 - z) n + z h: dz = g (h - n), dn = g (1 - z), dh = g z and what z, r and n pass on."""
     after = s.attr("linear_before_reset", 0)
@@ -136,7 +143,7 @@ def gru(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     return _layer(b, s, g, back)
 
 
-@vjp("LSTM", needs=_lack)
+@_unrolled("LSTM")
 def lstm(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
     """With c' = f c + i n, h' = o tanh c': dc' = g o (1 - tanh² c') and what the next step passes on."""
     hidden = s.attr("hidden_size")
@@ -175,7 +182,6 @@ def lstm(b: Emit, s: Site, *g: Value | None) -> Sequence[Value | None]:
 
 def _layer(b: Emit, s: Site, g: Sequence[Value | None], back: _Back) -> list[Value | None]:
     """Takes the directions apart, runs ``back`` on each, and adds up what they say about x."""
-    refuse_wanted(s, "weight", 1, 2, 3)
     x = s.input(0)
     (steps,) = need_static(x, slice(0, 1))
     names = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
