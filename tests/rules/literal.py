@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from rules.literal_control import Scan
 from rules.literal_geometry import LITERAL_GEOMETRY
 from rules.literal_recurrent import GRU, LSTM, RNN
 
@@ -344,6 +345,7 @@ LITERAL = [
     GRU,
     LSTM,
     RNN,
+    Scan,
     AveragePool,
     Conv,
     ConvTranspose,

@@ -385,11 +385,17 @@ INDEXING = [
 ]
 
 
-def recurrent(op: str, *rest: object, directions: int = 1, steps: int = 3, **attributes: object) -> object:
-    """A layer from 2 to 3 channels with a bias; ``rest`` are sequence_lens and the first states."""
+lengths = Fed(lambda batch: np.asarray([4, 1, 5][:batch], np.int32), (N,))
+
+
+def recurrent(op: str, *rest: object, directions: int = 1, steps: int | str = 3, **attributes: object) -> object:
+    """A layer from 2 to 3 channels with a bias; ``rest`` are sequence_lens, the first states and peepholes."""
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[op] * 3
     weights = [normal(directions, gates, 2), normal(directions, gates, 3), normal(directions, 2 * gates)]
-    label = ",".join([f"{steps} steps", *[f"{k}={v}" for k, v in attributes.items()]]) + " states" * bool(rest)
+    label = ",".join([f"{steps} steps", *[f"{k}={v}" for k, v in attributes.items()]])
+    label += "".join(
+        f" {name}" for name, given in zip(("lengths", "state", "cell", "peepholes"), rest, strict=False) if given
+    )
     attributes.setdefault("outputs", 3 if op == "LSTM" else 2)
     return case(op, (steps, N, 2), *weights, *rest, label=label, hidden_size=3, **attributes)
 
@@ -404,6 +410,40 @@ RECURRENT = [
     *(
         recurrent("GRU", None, (2, N, 3), direction="bidirectional", directions=2, linear_before_reset=1, steps=k)
         for k in (1, 4)
+    ),
+    *(
+        recurrent(op, lengths, *[(2, N, 3)] * states, direction="bidirectional", directions=2, steps=5)
+        for op, states in (("RNN", 1), ("GRU", 1), ("LSTM", 2))
+    ),
+    recurrent("LSTM", lengths, direction="reverse", steps=5),
+    recurrent("LSTM", None, (1, N, 3), (1, N, 3), (1, 9)),
+    recurrent("LSTM", None, None, None, (1, 9), clip=0.4),
+    recurrent("LSTM", input_forget=1, clip=0.7),
+    recurrent("GRU", linear_before_reset=1, clip=0.5),
+    *(replace(recurrent(op, layout=1), ort=False) for op in ("RNN", "GRU", "LSTM")),
+    recurrent(
+        "LSTM",
+        direction="bidirectional",
+        directions=2,
+        activations=["Affine", "ScaledTanh", "LeakyRelu", "HardSigmoid", "Elu", "Softplus"],
+        activation_alpha=[0.3, 0.5, 0.7, 0.6, 0.2],
+        activation_beta=[0.4, 0.8, 0.1],
+    ),
+    recurrent("GRU", activations=["softsign", "ThresholdedRelu"], activation_alpha=[0.1]),
+    recurrent("RNN", activations=["Relu"]),
+    *(recurrent(op, steps="T") for op in ("RNN", "GRU", "LSTM")),
+    *(
+        case(
+            op,
+            (3, N, 2),
+            (1, 3 * gates, 2),
+            (1, 3 * gates, 3),
+            (1, 6 * gates),
+            hidden_size=3,
+            outputs=2,
+            label="computed weights",
+        )
+        for op, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))
     ),
 ]
 
@@ -500,5 +540,6 @@ def test_float16_in_onnx_runtime(row) -> None:
 def test_every_rule_has_a_case() -> None:
     rules = {op for op, entry in vjp.entries.items() if entry.rule}
     # OneHot has no gradient in what it may depend on; its refusal is tested with the conventions.
-    untested = {"OneHot"} if HAS_SWISH else {"OneHot", "Swish"}
+    # What has bodies is tested in test_control.
+    untested = {"OneHot", "If", "Loop", "Scan"} | (set() if HAS_SWISH else {"Swish"})
     assert rules - untested == {row.op for row in [*CASES, *GEOMETRY]}
