@@ -62,7 +62,9 @@ def stand_in(b: Emit, like: ir.Value) -> ir.Value:
 def stack_of(b: Emit, like: ir.Value) -> ir.Value:
     """Returns a stand-in for many values of the shape of ``like``, along an axis in front."""
     stack = stand_in(b, like)
-    stack.shape = None if like.shape is None else ir.Shape([None, *like.shape])
+    # A slash in the name of a size would be read as a division.
+    steps = b.name("steps").replace("/", "_")
+    stack.shape = None if like.shape is None else ir.Shape([steps, *like.shape])
     return stack
 
 

@@ -18,6 +18,7 @@ import onnx
 import onnx_ir as ir
 import onnx_shape_inference as inference
 
+import xgraph.graph.inference  # noqa: F401
 from xgraph.errors import GraphError
 from xgraph.graph.shapes import simplified
 

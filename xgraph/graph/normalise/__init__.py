@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from xgraph.graph.evaluator import Evaluator
 from xgraph.graph.normalise.branches import take_constant_branches
+from xgraph.graph.normalise.collected import stack_collected
 from xgraph.graph.normalise.constants import fold_constants, lift_constants
 from xgraph.graph.normalise.decompose import decompose
 from xgraph.graph.normalise.dims import name_dims
@@ -74,6 +75,7 @@ def _simplify(model: ir.Model) -> None:
     for _ in range(_MOST_ROUNDS):
         fold_constants(model)
         changed = remove_identities(model)
+        changed |= stack_collected(model)
         changed |= resolve_sequences(model)
         remove_unused(model)
         infer_shapes(model)

@@ -7,6 +7,7 @@ import re
 import onnx_ir as ir
 import onnx_shape_inference as inference
 
+import xgraph.graph.inference  # noqa: F401
 from xgraph.errors import GraphError
 from xgraph.graph.shapes import simplified
 
