@@ -7,11 +7,10 @@ import onnx_ir as ir
 
 
 def complete_loops(model: ir.Model) -> None:
-    """Gives every Loop a condition and its body the types of what it counts, in place.
+    """Gives every Loop a condition, and its body the types of what it receives, in place.
 
     A Loop without a condition runs until the trip count, which is what a constant True says.
     """
-    scalars = [(0, ir.DataType.INT64), (1, ir.DataType.BOOL)]
     for node in list(model.graph.all_nodes()):
         if node.domain or node.op_type != "Loop":
             continue
@@ -19,6 +18,17 @@ def complete_loops(model: ir.Model) -> None:
             yes = ir.Value(name=f"{node.name}/condition", const_value=ir.tensor(np.asarray(True)))
             model.graph.register_initializer(yes)
             node.replace_input_with(1, yes)
-        for value, (_, dtype) in zip(node.attributes["body"].as_graph().inputs, scalars, strict=False):
+        received = node.attributes["body"].as_graph().inputs
+        for value, dtype in zip(received, (ir.DataType.INT64, ir.DataType.BOOL), strict=False):
             value.dtype = value.dtype or dtype
             value.shape = value.shape if value.shape is not None else ir.Shape([])
+        for value, first in zip(received[2:], node.inputs[2:], strict=True):
+            value.type = value.type or _type(first)
+
+
+def _type(value: ir.Value | None) -> ir.TypeProtocol | None:
+    """Returns the type of a value; inference would take an empty sequence of tensors for a tensor."""
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type == "SequenceEmpty":
+        return ir.SequenceType(ir.TensorType(ir.DataType(node.attributes.get_int("dtype", ir.DataType.FLOAT))))
+    return None if value is None else value.type
