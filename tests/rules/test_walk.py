@@ -232,9 +232,16 @@ def test_an_unknown_size_names_the_node() -> None:
 @pytest.mark.parametrize(
     ("op", "x", "rest", "attributes", "said"),
     [
-        ("LSTM", ("T", "n", 2), [(1, 12, 2), (1, 12, 3)], {"hidden_size": 3}, "rule, needs a fixed 'T' axis"),
+        ("LSTM", ("T", "n", 2), [(1, 12, 2), (1, 12, 3)], {"hidden_size": 3}, "rule"),
         ("GRU", (4, "n", 2), [(1, 9, 2), (1, 9, 3)], {"hidden_size": 3}, "rule"),
-        ("RNN", (4, "n", 2), [(1, 3, 2), (1, 3, 3)], {"hidden_size": 3, "clip": 1.0}, "rule, needs no clip"),
+        ("RNN", (4, "n", 2), [(1, 3, 2), (1, 3, 3)], {"hidden_size": 3, "clip": 1.0}, "rule"),
+        (
+            "GRU",
+            (4, "n", 2),
+            [(1, 9, 2), (1, 9, 3)],
+            {"hidden_size": 3, "activations": ["Sigmoid", "Sine"]},
+            "rule, needs activations of the standard instead of ['Sine']",
+        ),
         ("Resize", ("n", 2, "h", "w"), [None, [1, 1, 2, 2]], {"mode": "nearest"}, "rule"),
         ("Resize", ("n", 2, "h", 4), [None, [1, 1, 2, 2]], {"mode": "linear"}, "rule, needs a fixed 'h' axis"),
         ("Resize", ("n", 2, "h", "w"), [None, [1, 1, 1, 2]], {"mode": "cubic"}, "rule, needs a fixed 'w' axis"),
