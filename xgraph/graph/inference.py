@@ -5,11 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_shape_inference as inference
 
-# Ours come after theirs, so that they are the ones that are found.
-inference.registry.collect()
 
-
-@inference.registry.register("", "ConstantOfShape", since_version=9)
 def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
     """Reads sizes that are computed from the shapes of other values, and the rank in any case."""
     target, given = node.inputs[0], node.attributes.get("value")
@@ -22,3 +18,8 @@ def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -
     shape = None if known is None else ir.Shape(known)
     dtype = ir.DataType.FLOAT if given is None else given.as_tensor().dtype
     context.set_shape_and_dtype(node.outputs[0], shape, dtype)
+
+
+# Ours come after theirs, so that they are the ones that are found.
+inference.registry.collect()
+inference.registry.register("", "ConstantOfShape", since_version=9)(constant_of_shape)

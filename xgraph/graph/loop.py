@@ -57,19 +57,20 @@ def sum_over_steps(
     graph.outputs.clear()
     nodes = list(graph)
     graph.remove(nodes)
-    for node in nodes:
-        node.name = f"{_PREFIX}{node.name}"
-        for value in node.outputs:
-            value.name = f"{_PREFIX}{value.name}"
-            # Noted for one row per position; in the loop positions and baselines have one row for all.
-            value.shape = None
     body = ir.Graph(
         inputs=[count, going, *sums],
         outputs=[still, *last],
         nodes=nodes,
-        opset_imports=dict(b.graph.opset_imports),
+        opset_imports=dict(b.model.opset_imports),
         name="step",
     )
+    for node in body.all_nodes():
+        node.name = f"{_PREFIX}{node.name}"
+    own = [value for node in body.all_nodes() for value in node.outputs]
+    for value in [*own, *(value for inner in body.subgraphs() for value in inner.inputs)]:
+        value.name = f"{_PREFIX}{value.name}"
+        # Noted for one row per position; in the loop positions and baselines have one row for all.
+        value.shape = None
     zeros = [b.Expand(np.zeros((), np.float32), b.Shape(like)) for _, like in results]
     steps, go = b.constant(np.asarray(len(weights), np.int64)), b.constant(np.asarray(True))
     return list(
