@@ -69,8 +69,10 @@ def sum_over_steps(
     own = [value for node in body.all_nodes() for value in node.outputs]
     for value in [*own, *(value for inner in body.subgraphs() for value in inner.inputs)]:
         value.name = f"{_PREFIX}{value.name}"
-        # Noted for one row per position; in the loop positions and baselines have one row for all.
-        value.shape = None
+        # Noted for one row per position; in the loop positions and baselines have one row for all. Scalars have no
+        # rows, and ONNX Runtime asks for the shape of what a Loop counts.
+        if value.shape is not None and len(value.shape) > 0:
+            value.shape = None
     zeros = [b.Expand(np.zeros((), np.float32), b.Shape(like)) for _, like in results]
     steps, go = b.constant(np.asarray(len(weights), np.int64)), b.constant(np.asarray(True))
     return list(
