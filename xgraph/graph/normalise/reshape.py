@@ -31,7 +31,7 @@ def fix_shape_arithmetic(model: ir.Model) -> bool:
     sources = _dim_sources(model.graph)
     data = ShapeData(frozenset(sources))
     changed = False
-    for node in list(model.graph):
+    for node in list(model.graph.all_nodes()):
         if node.domain or node.graph is None:
             continue
         if _fix_numbers(node, data):
@@ -191,7 +191,7 @@ def set_dynamic_target(
 
 def free_name(model: ir.Model, wanted: str) -> str:
     """Returns ``wanted``, numbered where a value has that name."""
-    taken = set(model.graph.initializers) | {o.name for n in model.graph for o in n.outputs}
+    taken = set(model.graph.initializers) | {o.name for n in model.graph.all_nodes() for o in n.outputs}
     name, i = wanted, 0
     while name in taken:
         i += 1
