@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from xgraph.errors import GraphError
 from xgraph.graph.body import Body
 from xgraph.graph.emit import Emit
 from xgraph.graph.normalise import normalise
@@ -158,3 +159,13 @@ def test_a_loop_may_leave_out_its_condition_and_its_types(declared, parse, run, 
     assert the_loop(result).inputs[1].const_value.numpy().item() is True
     feeds = {"x": np.zeros((2, 3), np.float32), "n": np.asarray(2, np.int64)}
     np.testing.assert_array_equal(run(result, feeds)[0], run(model, feeds)[0])
+
+
+def test_a_loop_whose_body_takes_something_else_is_refused(parse) -> None:
+    text = """
+    agraph (float[3] x, int64 n) => (float[3] y)
+    { y = Loop (n, , x, x) < body = step (int64 i, bool on, float[3] h) => (bool still, float[3] h2)
+        { still = Identity (on) h2 = Exp (h) } > }
+    """
+    with pytest.raises(GraphError, match="has no body that takes its 4 inputs"):
+        normalise(parse(text))

@@ -9,6 +9,7 @@ import onnx_shape_inference as inference
 
 import xgraph.graph.inference  # noqa: F401
 from xgraph.errors import GraphError
+from xgraph.graph.operands import bodies
 from xgraph.graph.shapes import simplified
 
 _SIZES = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
@@ -102,14 +103,13 @@ def _loops(model: ir.Model) -> list[ir.Node]:
 
 def _states(loop: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
     """Returns the states of a Loop as its body receives and leaves them."""
-    body = loop.attributes["body"].as_graph()
-    return list(zip(body.inputs[2:], body.outputs[1:], strict=False))
+    return [pair for body in bodies(loop) for pair in zip(body.inputs[2:], body.outputs[1:], strict=False)]
 
 
 def _received(model: ir.Model) -> list[ir.Value]:
     """Returns what bodies receive, apart from what a Loop counts: inference knows its shapes."""
     scans = [node for node in model.graph.all_nodes() if node.op_type == "Scan" and not node.domain]
-    of_scans = [value for node in scans for value in node.attributes["body"].as_graph().inputs]
+    of_scans = [value for node in scans for body in bodies(node) for value in body.inputs]
     return [*of_scans, *(value for loop in _loops(model) for value, _ in _states(loop))]
 
 
