@@ -31,9 +31,16 @@ class Coverage:
     """What each rule book says about one node."""
 
     node: str
+    """Its name; for a node in the body of If, Loop or Scan those of the nodes around it come in front: ``loop/add``."""
     op: str
     books: Mapping[str, str]
-    """Book -> ``rule``, ``constant: reason`` or ``missing``."""
+    """Book -> ``rule``, ``rule, needs WHAT``, ``constant: reason`` or ``missing: reason``."""
+    part_of: str | None = None
+    """The operator and node of the file that import took apart into this node and others."""
+
+    def missing(self, book: str) -> bool:
+        """Tells whether ``book`` says nothing about the operator."""
+        return self.books[book].startswith("missing")
 
 
 def load(
@@ -204,8 +211,8 @@ def explain_each(
 
 
 def coverage(model: Model) -> list[Coverage]:
-    """Returns for every node of the model what each rule book says, before anything runs."""
-    return [Coverage(node, op, said) for node, op, said in coverage_of(model)]
+    """Returns for every node of the model, bodies included, what each rule book says, before anything runs."""
+    return [Coverage(*row) for row in coverage_of(model)]
 
 
 def list_methods() -> list[MethodInfo]:

@@ -9,16 +9,17 @@ import numpy as np
 
 from xgraph.errors import GraphError, LayerError, TargetError
 from xgraph.graph.artifact import Artifact, finish
-from xgraph.graph.emit import Emit
+from xgraph.graph.emit import PART_OF, Emit
 from xgraph.graph.loop import sum_over_steps
 from xgraph.graph.lower import lower
+from xgraph.graph.operands import nodes_and_places
 from xgraph.graph.patterns import Head, linear_that_returns
 from xgraph.graph.perturb import Names, Perturbed, perturb
 from xgraph.graph.shapes import dims, dtype_of, named_dims, same
 from xgraph.graph.site import Site
 from xgraph.graph.splice import add_input, add_output, clean, values_by_name
 from xgraph.graph.types import Graph, Value
-from xgraph.graph.walk import Lookup, pull
+from xgraph.graph.walk import Entry, Lookup, pull
 from xgraph.model import Model
 from xgraph.of import Of
 from xgraph.plan import ALPHA, Recipe, Steps, Wrt, feed_name
@@ -308,13 +309,20 @@ def _cast(b: Emit, value: Value, like: Value | None) -> Value:
     return value if dtype_of(value) == wanted else b.cast(value, wanted)
 
 
-def coverage_of(model: Model, books: Sequence[str] = tuple(BOOKS)) -> list[tuple[str, str, dict[str, str]]]:
-    """Returns each node's name, its operator, and what each book says: ``Entry.describe``, or ``missing``."""
+def coverage_of(model: Model, books: Sequence[str] = tuple(BOOKS)) -> list[tuple[str, str, dict[str, str], str | None]]:
+    """Returns each node's name and place, its operator, what each book says, and what it was taken from at import."""
     rows = []
-    for node in model.graph.graph:
-        said = {}
-        for book in books:
-            entry = BOOKS[book](Site(node))
-            said[book] = "missing" if entry is None else entry.describe(Site(node))
-        rows.append((node.name or "", Site(node).op, said))
+    for place, node in nodes_and_places(model.graph.graph):
+        site = Site(node)
+        said = {book: _said(BOOKS[book](site), site) for book in books}
+        rows.append((f"{place}{node.name or ''}", site.op, said, node.metadata_props.get(PART_OF)))
     return rows
+
+
+def _said(entry: Entry | None, site: Site) -> str:
+    if entry is not None:
+        return entry.describe(site)
+    domain = site.node.domain
+    if domain:
+        return f"missing: an operator of '{domain}' that import does not take apart"
+    return "missing: no rule for this operator of the standard"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ def inspect(model: str, params: str | None, no_verify: bool, what: str | None, a
     """Show what a model offers to explain: inputs, outputs, layers, coverage.
 
     A layer's line is NAME, operator, output shape and role, separated by tabs (--layers prints nothing else); with
-    --coverage a line is node, operator and what each rule book says.
+    --coverage a line is node, operator, what each rule book says and, for what import took apart, the operator that
+    was in the file; nodes in bodies follow the node that holds them, and a summary goes to stderr.
     """
     loaded = load(model, params, no_verify)
     if as_json:
@@ -105,13 +107,11 @@ def _head(model: Model, port: Port) -> str:
 
 def _gradient(model: Model) -> str:
     """Says whether every node can be differentiated as it is."""
-
-    def counted(rows: Iterable[dict[str, Any]]) -> str:
-        return ", ".join(f"{op} ({count})" for op, count in Counter(row["op"] for row in rows).items())
-
     said = _coverage(model)
-    missing = counted(row for row in said if row["books"]["vjp"] == "missing")
-    needy = counted(row for row in said if row["books"]["vjp"].startswith("rule, needs"))
+    missing, needy = (
+        _counted(Counter(row["op"] for row in said if row["books"]["vjp"].startswith(kind)))
+        for kind in ("missing", "rule, needs")
+    )
     found = [f"no rule for {missing}"] * bool(missing) + [f"unmet needs of {needy}"] * bool(needy)
     return f"{'; '.join(found)}; see --coverage" if found else "every node has a rule"
 
@@ -124,13 +124,33 @@ def _print_layers(layers: Iterable[Layer]) -> None:
 def _coverage(model: Model) -> list[dict[str, Any]]:
     import xgraph
 
-    return [{"node": row.node, "op": row.op, "books": dict(row.books)} for row in xgraph.coverage(model)]
+    return [
+        {"node": row.node, "op": row.op, "books": dict(row.books), "part_of": row.part_of}
+        for row in xgraph.coverage(model)
+    ]
 
 
 def _print_coverage(model: Model) -> None:
-    for row in _coverage(model):
-        said = "\t".join(f"{book}: {text}" for book, text in row["books"].items())
-        click.echo(f"{row['node']}\t{row['op']}\t{said}")
+    rows = _coverage(model)
+    for row in rows:
+        fields = [row["node"], row["op"], *(f"{book}: {text}" for book, text in row["books"].items())]
+        if row["part_of"] is not None:
+            fields.append(f"part of {row['part_of']}")
+        click.echo("\t".join(fields))
+    taken_apart = Counter(part.partition(" ")[0] for part in dict.fromkeys(row["part_of"] for row in rows) if part)
+    for book in rows[0]["books"] if rows else ():
+        kinds = Counter(re.split("[,:]", row["books"][book])[0] for row in rows)
+        lines = [f"{book}: {len(rows)} nodes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())]
+        for kind in ("missing", "rule, needs"):
+            found = Counter(row["op"] for row in rows if row["books"][book].startswith(kind))
+            lines += [f"  {kind}: {_counted(found)}"] * bool(found)
+        click.echo("\n".join(lines), err=True)
+    if taken_apart:
+        click.echo(f"taken apart at import: {_counted(taken_apart)}", err=True)
+
+
+def _counted(found: Counter[str]) -> str:
+    return ", ".join(f"{op} ({count})" for op, count in found.items())
 
 
 def _document(model: Model) -> dict[str, Any]:

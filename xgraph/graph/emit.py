@@ -29,6 +29,8 @@ Attributes: TypeAlias = "int | float | str | Sequence[int] | Sequence[float] | N
 ADJOINT_DOMAIN = "xgraph"
 FROM = "xgraph.from"
 """Metadata key of emitted nodes: the forward node they were derived from."""
+PART_OF = "xgraph.part_of"
+"""Metadata key of nodes that import emitted for a composite operator: that operator and its name."""
 _SHARED_BYTES = 1 << 16
 """Constants up to this size are compared by content and stored once."""
 

@@ -16,6 +16,14 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attribute.as_graphs()
 
 
+def nodes_and_places(graph: ir.Graph, inside: str = "") -> Iterator[tuple[str, ir.Node]]:
+    """Yields the nodes of a graph, each before those of its bodies, with the names of the nodes around it."""
+    for node in graph:
+        yield inside, node
+        for body in bodies(node):
+            yield from nodes_and_places(body, f"{inside}{node.name}/")
+
+
 def operands(node: ir.Node) -> tuple[ir.Value | None, ...]:
     """Returns the inputs of a node, then what its bodies capture, each once and in the order of first use."""
     captured: dict[ir.Value, None] = {}

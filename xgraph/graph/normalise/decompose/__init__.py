@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from xgraph.errors import GraphError
-from xgraph.graph.emit import Emit
+from xgraph.graph.emit import PART_OF, Emit
 from xgraph.graph.normalise.decompose.attention import attention
 from xgraph.graph.normalise.decompose.causal_conv_with_state import causal_conv_with_state
 from xgraph.graph.normalise.decompose.center_crop_pad import center_crop_pad
@@ -75,4 +75,6 @@ def _replace(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> No
     except AttributeError as error:
         raise GraphError(f"{node.op_type} '{node.name}' cannot be taken apart: {error}") from error
     emitted = list(graph)[before:]
+    # What replaces the node inherits this; of a composite inside a composite the outer one counts.
+    node.metadata_props.setdefault(PART_OF, f"{Site(node).op} '{node.name}'")
     substitute(node, results, emitted)
