@@ -87,7 +87,7 @@ def base_name(name: str) -> str:
 
 
 def twins(case: OperatorCase) -> Iterator[OperatorCase]:
-    """Yields those that compute what the case computes: function bodies written out, which are all double, then nodes."""
+    """Yields the cases that compute the same: function bodies written out, which are all double, then single nodes."""
     family = [other for other in operator_cases().values() if base_name(other.name) == base_name(case.name)]
     alike = [other for other in family if other.feeds.keys() == case.feeds.keys()]
     yield from sorted(alike, key=lambda other: "_expanded" not in other.name)

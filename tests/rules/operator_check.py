@@ -95,7 +95,7 @@ class Oracle:
         return {name: found[name] for name in self.case.explained}
 
     def points(self, wrt: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yields where to look: the case's inputs moved, first where that leaves the outputs finite and of their shape."""
+        """Yields where to look: inputs moved, first where that leaves the outputs finite and of their shape."""
         expected = self.expected()
         for regular in (True, False):
             for feeds in self._candidates(wrt):

@@ -32,6 +32,6 @@ def test_operator_case(name: str) -> None:
 
 
 @pytest.mark.skipif(onnx.defs.onnx_opset_version() < NEWEST, reason=f"onnx knows no opset {NEWEST}")
-@pytest.mark.parametrize("pattern", EXCEPTIONS)
-def test_exception_names_a_case(pattern: str) -> None:
-    assert any(fnmatchcase(name, pattern) for name in operator_cases())
+def test_exceptions_name_cases() -> None:
+    unused = [pattern for pattern in EXCEPTIONS if not any(fnmatchcase(name, pattern) for name in operator_cases())]
+    assert unused == []

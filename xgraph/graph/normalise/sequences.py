@@ -23,6 +23,11 @@ Content: TypeAlias = "tuple[ir.Value, ...] | ir.Value | None"
 Contents: TypeAlias = dict["ir.Value | None", Content]
 
 
+def resolved() -> frozenset[str]:
+    """Returns the operators on sequences and optionals that go away where their structure is static."""
+    return frozenset({*_HOLD, *_TAKE})
+
+
 def resolve_sequences(model: ir.Model) -> bool:
     """Replaces what is taken out of sequences and optionals of the main graph, in place; tells if anything was.
 

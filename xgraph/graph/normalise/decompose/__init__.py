@@ -47,6 +47,11 @@ _COMPOSITE: dict[str, Decomposition] = {
 }
 
 
+def composites() -> frozenset[str]:
+    """Returns the operators that are taken apart, those of other domains as ``"domain::Op"``."""
+    return frozenset(_COMPOSITE)
+
+
 def decompose(model: ir.Model) -> bool:
     """Replaces composite operators of the default domain, in place; returns whether there were any.
 
