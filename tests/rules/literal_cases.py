@@ -1,7 +1,7 @@
 """More literal operators for the generated cases.
 
-Random draws, which the reference evaluator makes anew at every run, and pools of three axes, for which it takes
-seconds.
+Random draws, which the reference evaluator makes anew at every run; pools of three axes, for which it takes seconds;
+Scatter, which it lacks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
-from rules.literal import LITERAL, Array, Windows
+from rules.literal import LITERAL, Array, ScatterElements, Windows
+
+
+class Scatter(ScatterElements):
+    """The old name of ScatterElements."""
 
 
 class Bernoulli(OpRun):
@@ -82,4 +86,6 @@ class LpPool(OpRun):
         return (sum(padded[:, :, *place] for _, place in window.taps()) ** (1 / (p or 2)),)
 
 
-LITERAL_CASES = list({op.__name__: op for op in [*LITERAL, Bernoulli, RandomUniformLike, AveragePool, LpPool]}.values())
+LITERAL_CASES = list(
+    {op.__name__: op for op in [*LITERAL, Bernoulli, RandomUniformLike, AveragePool, LpPool, Scatter]}.values()
+)

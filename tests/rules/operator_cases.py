@@ -98,14 +98,19 @@ def _element(info: onnx.ValueInfoProto) -> int:
 
 
 def _not_differentiable(model: ModelProto) -> Iterator[str]:
-    """Yields the inputs of a one-node model that the schema of its operator calls not differentiable."""
+    """Yields the inputs of a one-node model that the schema of its operator calls not differentiable.
+
+    Schemas of old operators say nothing; their scales are like those of today.
+    """
     node, *others = model.graph.node
     if others:
         return
     version = next(entry.version for entry in model.opset_import if entry.domain == node.domain)
     schema = onnx.defs.get_schema(node.op_type, version, node.domain)
     for name, formal in zip(node.input, schema.inputs, strict=False):
-        if formal.differentiation_category == onnx.defs.OpSchema.DifferentiationCategory.NonDifferentiable:
+        category = onnx.defs.OpSchema.DifferentiationCategory
+        unsaid = formal.differentiation_category == category.Unknown
+        if formal.differentiation_category == category.NonDifferentiable or (unsaid and formal.name == "scales"):
             yield name
 
 

@@ -146,7 +146,7 @@ class Oracle:
             found = self.run({**at, name: at[name] + step * direction})
             if any(np.shape(found[output]) != seed.shape for output, seed in seeds.items()):
                 raise KinkError
-            terms = [np.where(seed == 0, 0, seed * found[output]) for output, seed in seeds.items()]
+            terms = [seed * np.where(seed == 0, 0, found[output]) for output, seed in seeds.items()]
             values.append(sum(float(np.sum(term)) for term in terms))
             size = max(size, sum(float(np.sum(np.abs(term))) for term in terms))
         before, after = np.diff(values) / STEP
