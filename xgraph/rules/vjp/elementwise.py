@@ -21,14 +21,24 @@ def identity(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [g]
 
 
-def _in_training(s: Site) -> str | None:
+def _in_training(s: Site) -> bool:
     training = s.const(2)
-    return "inference mode (it is in training mode)" if s.has(2) and (training is None or bool(training)) else None
+    return s.has(2) and (training is None or bool(training))
 
 
-@vjp("Dropout", needs=_in_training)
-def dropout(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Value | None]:
-    """``dx`` = g; in inference nothing is dropped."""
+def _dropped_unseen(s: Site) -> str | None:
+    seen = len(s.y) > 1 and bool(s.y[1].name)
+    return "inference mode (it is in training mode), or its mask as an output" if _in_training(s) and not seen else None
+
+
+@vjp("Dropout", needs=_dropped_unseen)
+def dropout(b: Emit, s: Site, g: Value, *_: Value | None) -> Sequence[Value | None]:
+    """``dx`` = g; in training mask g / (1 - ratio)."""
+    if _in_training(s):
+        ratio = cast_like(b, s.input(1), g) if s.has(1) else b.scalar(0.5, g)
+        # A mode that is only known when the model runs leaves a mask of ones in inference, and the ratio unused.
+        kept = b.Where(s.input(2), b.Sub(b.scalar(1.0, g), ratio), b.scalar(1.0, g))
+        g = b.Div(b.Mul(g, cast_like(b, s.y[1], g)), kept)
     return [g, None, None][: len(s.x)]
 
 
