@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -31,6 +31,26 @@ def replace_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> No
     graph.node.extend(nodes)
     model.graph.ClearField("node")
     model.graph.MergeFrom(graph)
+
+
+def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """Returns the nodes that the outputs depend on, in the same order."""
+    read, kept = set(outputs), []
+    for made in reversed(nodes):
+        if read.intersection(made.output):
+            kept.append(made)
+            read.update(_reads(made))
+    return kept[::-1]
+
+
+def _reads(made: onnx.NodeProto) -> Iterator[str]:
+    """Yields what a node reads; a body reads values from around it, and returns some."""
+    yield from made.input
+    for attribute in made.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in body.output)
+            for inner in body.node:
+                yield from _reads(inner)
 
 
 def value_names(program: Program) -> dict[int, str]:

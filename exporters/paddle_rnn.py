@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from xgraph.errors import ExportError
-from xgraph.exporters.paddle_nodes import constant, node, producers, replace_nodes, value_names
+from xgraph.exporters.paddle_nodes import constant, needed_nodes, node, producers, replace_nodes, value_names
 from xgraph.exporters.paddle_program import Op, Program
 
 KINDS = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "RNN", "RNN_RELU": "RNN"}
@@ -45,7 +45,7 @@ def repair_rnn(program: Program, converted: Path) -> None:
         needed = {value for new in made for value in new.input} - outputs
         first = max((k + 1 for k, other in enumerate(nodes) if needed.intersection(other.output)), default=0)
         nodes[first:first] = made
-    replace_nodes(model, nodes)
+    replace_nodes(model, needed_nodes(nodes, [output.name for output in model.graph.output]))
     converted.write_bytes(model.SerializeToString())
 
 

@@ -43,8 +43,8 @@ def double(model: nn.Layer, case: Case) -> nn.Layer:
     return copy
 
 
-def steady_feeds(case: Case, model: nn.Layer) -> dict[str, np.ndarray]:
-    """Returns the rows, of some, that are farthest from a kink."""
+def steady_feeds(case: Case, single: nn.Layer, model: nn.Layer) -> dict[str, np.ndarray]:
+    """Returns the rows, of some, that are farthest from a kink: nudged weights and float32 change them least."""
     random = np.random.Generator(np.random.Philox(5))
     exact = {key: value.numpy() for key, value in model.state_dict().items()}
     draw = {key: random.standard_normal(value.shape) for key, value in exact.items()}
@@ -53,6 +53,7 @@ def steady_feeds(case: Case, model: nn.Layer) -> dict[str, np.ndarray]:
         model.set_state_dict({key: value * (1 + nudge * draw[key]) for key, value in exact.items()})
         seen.append(gradient(model, case, found)[1])
     model.set_state_dict(exact)
+    seen.append(gradient(single, case, found)[1])
     rows = steadiest(seen[0], seen[1:], case.rows)
     return {key: each[rows] for key, each in found.items()}
 
@@ -71,7 +72,7 @@ def write(name: str, folder: Path) -> None:
     for layer in [*model.sublayers(), *exact.sublayers()]:
         if isinstance(layer, RECURRENT):
             layer.train()  # they have no backward pass in evaluation mode
-    feeds = steady_feeds(case, exact)
+    feeds = steady_feeds(case, model, exact)
     stored = {f"feed:{key}": value for key, value in feeds.items()}
     for precision, computed in (("float32", model), ("float64", exact)):
         stored[f"scores:{precision}"], stored[f"gradient:{precision}"] = gradient(computed, case, feeds)

@@ -39,6 +39,8 @@ TARGETS = {
     "segmenter": Target.pixel(CHOSEN, 7, 9),
     "detector": Target.box(37, CHOSEN, output="fetch_name_1"),
 }
+LAYERS = {"googlenet": "Inception_8"}
+"""Where Grad-CAM looks: the last maps by default, and GoogLeNet's last maps belong to an auxiliary output."""
 STEPS = 3
 
 
@@ -89,7 +91,8 @@ def test_model_is_explained(name: str, suffix: str, loaded: Loaded) -> None:
     assert (np.abs(path.values[key]).max(axes) > 0).all()
 
     if name in VISION:
-        (maps,) = explain(model, stored, name, "grad_cam", relu=False).values.values()
+        options = {"layer": LAYERS[name]} if name in LAYERS else {}
+        (maps,) = explain(model, stored, name, "grad_cam", relu=False, **options).values.values()
         assert maps.ndim == 3
     else:
         maps = explain(model, stored, name, "smooth_grad", samples=2).values[key]

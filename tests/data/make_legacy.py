@@ -1,6 +1,8 @@
-"""Writes ``legacy/<name>/<name>.pdmodel``, ``.pdiparams`` and ``.npz``; run under Paddle 2.6 (with NumPy 1).
+"""Writes ``legacy`` and ``traps`` ``/<name>/<name>.pdmodel``, ``.pdiparams`` and ``.npz``; run under Paddle 2.6.
 
-The ``.npz`` holds the feeds by input name, ``outputs``, ``logits``, ``target`` (a class per row) and the
+NumPy must be of version 1. The ``.npz`` of a trap holds its feeds by input name and ``output_<k>``.
+
+That of the others holds the feeds by input name, ``outputs``, ``logits``, ``target`` (a class per row) and the
 gradient of ``logits[row, target[row]]``, summed over the rows, with respect to the float input
 (``grad_<input>``) or to the word embeddings (``grad_embedding``). Gradients come from the full backward
 pass with trainable parameters, for Paddle's LayerNorm forgets its scale in the input's gradient when the
@@ -14,16 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+import paddle_traps
 from paddle.base.proto import framework_pb2
 from paddle_zoo import CLASSES, MODELS, build, feeds
 
 HERE = Path(__file__).parent / "legacy"
+TRAPS = Path(__file__).parent / "traps"
 TOLERANCE = 2e-4
 """Of the directional derivative's typical size: the gradient is float32."""
 
 
 def main():
     assert paddle.__version__.startswith("2.6"), paddle.__version__
+    for name in paddle_traps.TRAPS:
+        write_trap(name)
     for name in MODELS:
         # Layers and parameters are counted per process: count each model's from 0.
         with paddle.utils.unique_name.guard():
@@ -32,14 +38,29 @@ def main():
         target = np.array([1, 3, 0])
         logits, outputs, gradients = explain(model, name, data, target)
         worst = check(model, name, data, target, gradients)
-        folder = HERE / name
-        folder.mkdir(parents=True, exist_ok=True)
-        paddle.jit.save(model, str(folder / name), input_spec=specs)
-        (folder / f"{name}.pdiparams.info").unlink(missing_ok=True)
-        forget_call_stacks(folder / f"{name}.pdmodel")
+        folder = save(model, specs, HERE, name)
         np.savez_compressed(folder / f"{name}.npz", **data, outputs=outputs, logits=logits, target=target, **gradients)
         size = np.abs(logits).max()
         print(f"{name}: logits up to {size:.2f}, gradient off by {worst:.1e} of its directional derivatives")
+
+
+def write_trap(name):
+    with paddle.utils.unique_name.guard():
+        model, specs = paddle_traps.build(name)
+    data = paddle_traps.feeds(name)
+    outputs = model(*[paddle.to_tensor(value) for value in data.values()])
+    folder = save(model, specs, TRAPS, name)
+    np.savez_compressed(folder / f"{name}.npz", **data, **{f"output_{k}": each.numpy() for k, each in enumerate(outputs)})
+
+
+def save(model, specs, where, name):
+    """Saves the program and its parameters, nothing of this machine; returns their folder."""
+    folder = where / name
+    folder.mkdir(parents=True, exist_ok=True)
+    paddle.jit.save(model, str(folder / name), input_spec=specs)
+    (folder / f"{name}.pdiparams.info").unlink(missing_ok=True)
+    forget_call_stacks(folder / f"{name}.pdmodel")
+    return folder
 
 
 def forget_call_stacks(path):

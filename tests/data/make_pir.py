@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import paddle
+import paddle_traps
 from paddle.base import framework
+from paddle_traps import TRAPS
 from paddle_zoo import MODELS, build
 
 
-class Celu(paddle.nn.Layer):
+class Unknown(paddle.nn.Layer):
     """An operator that the converter does not know."""
 
     def __init__(self):
@@ -18,7 +20,7 @@ class Celu(paddle.nn.Layer):
         self.head = paddle.nn.Linear(4, 3)
 
     def forward(self, x):
-        return paddle.nn.functional.celu(self.head(x))
+        return paddle.cummax(self.head(x), 1)[0]
 
 
 class NoWeights(paddle.nn.Layer):
@@ -28,14 +30,16 @@ class NoWeights(paddle.nn.Layer):
 
 def main(folder):
     plain = [paddle.static.InputSpec([None, 4], "float32", "x")]
-    for name in (*MODELS, "celu", "no_weights"):
+    for name in (*MODELS, *TRAPS, "unknown", "no_weights"):
         # Parameters and the layers of paths are counted per process: count each model's from 0.
         framework._name_struct = type(framework._name_struct)()
         with paddle.utils.unique_name.guard():
             if name in MODELS:
                 model, specs = build(name)
+            elif name in TRAPS:
+                model, specs = paddle_traps.build(name)
             else:
-                model, specs = (Celu if name == "celu" else NoWeights)(), plain
+                model, specs = (Unknown if name == "unknown" else NoWeights)(), plain
             model.eval()
             paddle.jit.save(model, str(Path(folder) / name / name), input_spec=specs)
 

@@ -41,12 +41,12 @@ def pir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(pir: Path, legacy: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Exported]:
-    """Exports ``(format, model)`` the first time it is asked for."""
+    """Exports ``(format, model)`` the first time it is asked for; ``traps`` are legacy files too."""
     done: dict[tuple[str, str], Exported] = {}
 
     def export(kind: str, name: str) -> Exported:
         if (kind, name) not in done:
-            folder = {"pir": pir, "legacy": legacy}[kind]
+            folder = {"pir": pir, "legacy": legacy, "traps": DATA / "traps"}[kind]
             exporter, files = find(folder / name)
             done[kind, name] = exporter.export(files, tmp_path_factory.mktemp(f"{kind}-{name}"))
         return done[kind, name]
