@@ -11,6 +11,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from xgraph.graph.arithmetic import count
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower.spread import ones, same_begins, spread
 from xgraph.graph.lower.window import Window, read_window
@@ -88,8 +89,7 @@ def _computed_counts(
 ) -> ir.Value:
     """As ``_axis_counts`` for sizes known at run time, ``[1, 1, .., outputs, .., 1]``."""
     n = len(window.kernel)
-    zero, one = b.constant(np.array(0, np.int64)), b.constant(np.array(1, np.int64))
-    numbers = b.Range(zero, b.Squeeze(b.Slice(b.Shape(g), [2 + axis], [3 + axis]), [0]), one)
+    numbers = count(b, b.Slice(b.Shape(g), [2 + axis], [3 + axis]))
     if begins is not None:
         begin = b.Slice(begins, [axis], [axis + 1])
     else:
@@ -98,7 +98,7 @@ def _computed_counts(
     starts = b.Unsqueeze(b.Sub(b.Mul(numbers, [window.strides[axis]]), begin), [1])
     taps = np.arange(window.kernel[axis], dtype=np.int64) * window.dilations[axis]
     position = b.Add(starts, b.constant(taps))
-    low, high = zero, b.Slice(shape, [2 + axis], [3 + axis])
+    low, high = b.constant(np.array([0], np.int64)), b.Slice(shape, [2 + axis], [3 + axis])
     if include:
         # With SAME padding no window reaches beyond it, so that begins are given here.
         assert window.ends is not None

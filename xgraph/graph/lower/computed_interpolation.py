@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from xgraph.errors import GraphError
+from xgraph.graph.arithmetic import count, keys_kernel
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower.interpolation import Interpolation
 
@@ -45,7 +46,7 @@ def _weighted(b: Emit, how: Interpolation, axis: ComputedAxis, at: ir.Value) -> 
     """Emits the kernel of all distances; pixels beyond the border count for the one at the border."""
     scale = b.Min(_like(b, axis.scale, at), 1.0) if how.antialias else b.constant(np.ones(1, _numpy(at)))
     reach = b.Cast(b.Ceil(b.Div(b.scalar(_RADIUS.get(how.mode, 0.0), at), scale)), to=_INT64)
-    columns = b.Sub(_count(b, b.Add(axis.size, b.Mul(reach, 2))), reach)
+    columns = b.Sub(count(b, b.Add(axis.size, b.Mul(reach, 2))), reach)
     weights = _kernel(b, how, b.Mul(b.Abs(b.Sub(_like(b, columns, at), at)), scale))
     zero = b.scalar(0.0, at)
     before, behind = b.Less(columns, 0), b.GreaterOrEqual(columns, axis.size)
@@ -55,7 +56,7 @@ def _weighted(b: Emit, how: Interpolation, axis: ComputedAxis, at: ir.Value) -> 
     matrix = b.Slice(weights, reach, b.Add(reach, axis.size), [1])
     if how.exclude_outside:
         return matrix
-    pixels = _count(b, axis.size)
+    pixels = count(b, axis.size)
     for outside, border in ((before, b.Equal(pixels, 0)), (behind, b.Equal(pixels, b.Sub(axis.size, [1])))):
         extra = b.ReduceSum(b.Where(outside, weights, zero), [1], keepdims=1)
         matrix = b.Add(matrix, b.Where(border, extra, zero))
@@ -66,9 +67,7 @@ def _kernel(b: Emit, how: Interpolation, d: ir.Value) -> ir.Value:
     if how.mode == "linear":
         return b.Max(b.Sub(b.scalar(1.0, d), d), 0.0)
     if how.mode == "cubic":
-        a = how.cubic_a
-        near = _polynomial(b, d, a + 2, -(a + 3), 0.0, 1.0)
-        far = _polynomial(b, d, a, -5 * a, 8 * a, -4 * a)
+        near, far = keys_kernel(b, d, how.cubic_a)
         return b.Where(b.LessOrEqual(d, 1.0), near, b.Where(b.Less(d, 2.0), far, b.scalar(0.0, d)))
     raise GraphError(f"Resize has no mode '{how.mode}'")
 
@@ -90,12 +89,12 @@ def _nearest(b: Emit, how: Interpolation, axis: ComputedAxis, at: ir.Value) -> i
             raise GraphError(f"Resize has no nearest_mode '{how.rounding}'")
     chosen = b.Add(b.Cast(left, to=_INT64), b.Cast(right, to=_INT64))
     bounded = b.Max(b.Min(chosen, b.Sub(axis.size, [1])), [0])
-    return _like(b, b.Equal(bounded, _count(b, axis.size)), at)
+    return _like(b, b.Equal(bounded, count(b, axis.size)), at)
 
 
 def _sources(b: Emit, how: Interpolation, axis: ComputedAxis) -> ir.Value:
     """Emits where in the input each output lies, ``[resized]`` in float32: that is what runtimes round."""
-    x = b.Cast(_count(b, axis.resized), to=_FLOAT)
+    x = b.Cast(count(b, axis.resized), to=_FLOAT)
     size, resized = b.Cast(axis.size, to=_FLOAT), b.Cast(axis.resized, to=_FLOAT)
     last, steps = b.Sub(size, 1.0), b.Max(b.Sub(resized, 1.0), 1.0)
     several = b.Greater(resized, 1.0)
@@ -119,19 +118,6 @@ def _sources(b: Emit, how: Interpolation, axis: ComputedAxis) -> ir.Value:
             middle = b.Mul(b.Mul(b.Add(axis.start, axis.end), 0.5), last)
             return b.Where(several, b.Add(b.Mul(axis.start, last), spread), middle)
     raise GraphError(f"Resize has no coordinate_transformation_mode '{how.coordinates}'")
-
-
-def _polynomial(b: Emit, x: ir.Value, *coefficients: float) -> ir.Value:
-    """Emits a polynomial by Horner's rule, highest power first."""
-    total = b.Mul(x, coefficients[0])
-    for coefficient in coefficients[1:-1]:
-        total = b.Mul(b.Add(total, coefficient), x)
-    return b.Add(total, coefficients[-1])
-
-
-def _count(b: Emit, size: ir.Value) -> ir.Value:
-    zero, one = b.constant(np.array(0, np.int64)), b.constant(np.array(1, np.int64))
-    return b.Range(zero, b.Squeeze(size, [0]), one)
 
 
 def _to(b: Emit, value: ir.Value, dtype: ir.DataType) -> ir.Value:

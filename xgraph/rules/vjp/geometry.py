@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from xgraph.graph.arithmetic import count
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.rules.vjp.shaping import cast_like, size_of, sizes_of
@@ -88,12 +89,6 @@ def bounded(b: Emit, places: Value, size: Value) -> Value:
 def whole(b: Emit, value: Value) -> Value:
     """Emits floats that are whole numbers as int64."""
     return b.cast(value, np.dtype(np.int64))
-
-
-def count(b: Emit, size: Value) -> Value:
-    """Emits ``0, 1, .., size - 1`` (int64) for a vector of length 1."""
-    zero, one = b.constant(np.asarray(0, np.int64)), b.constant(np.asarray(1, np.int64))
-    return b.Range(zero, b.Squeeze(size, [0]), one)
 
 
 def spread_samples(b: Emit, x: Value, points: int) -> Value:

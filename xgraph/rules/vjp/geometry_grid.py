@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import count, keys_kernel
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
@@ -14,7 +15,6 @@ from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.geometry import (
     Taps,
     bounded,
-    count,
     joined,
     linear_taps,
     offsets,
@@ -95,19 +95,9 @@ def _cubic_taps(b: Emit, at: Value, axis: int, axes: int) -> tuple[Value, Value]
     taps = np.arange(-1, 3)
     places = b.Add(whole(b, low), offsets(b, taps, axis, axes, rank(at)))
     distance = b.Abs(b.Sub(b.Sub(at, low), cast_like(b, offsets(b, taps, axis, axes, rank(at)), at)))
-    a = _CUBIC_A
-    near = _polynomial(b, distance, a + 2, -(a + 3), 0.0, 1.0)
-    far = _polynomial(b, distance, a, -5 * a, 8 * a, -4 * a)
+    near, far = keys_kernel(b, distance, _CUBIC_A)
     inner = offsets(b, (taps == 0) | (taps == 1), axis, axes, rank(at))
     return places, b.Where(inner, near, far)
-
-
-def _polynomial(b: Emit, x: Value, *coefficients: float) -> Value:
-    """Emits a polynomial by Horner's rule, highest power first."""
-    total = b.Mul(x, coefficients[0])
-    for coefficient in coefficients[1:-1]:
-        total = b.Mul(b.Add(total, coefficient), x)
-    return b.Add(total, coefficients[-1])
 
 
 @through(vjp, "AffineGrid")

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import count
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import need_static, rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import count, joined, linear_taps, product, sampled, spread_samples, zero_outside
+from xgraph.rules.vjp.geometry import joined, linear_taps, product, sampled, spread_samples, zero_outside
 from xgraph.rules.vjp.shaping import cast_like, const_ints, reshape_like, size_of, sizes_of
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from xgraph.graph.adjoint import average_pool_grad, max_pool_grad
+from xgraph.graph.arithmetic import count
 from xgraph.graph.emit import ADJOINT_DOMAIN, Emit, Value
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import count
 from xgraph.rules.vjp.reduction import count_along, power_factor, to_first
 from xgraph.rules.vjp.shaping import expand_like, reshape_like
 
@@ -30,13 +30,13 @@ def average_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 
 def _unclear_places(s: Site) -> str | None:
     """The standard counts indices over what the windows cover, runtimes over the output: both must be one."""
-    if not s.has(2):
-        return None
     x, y, kernel = dims(s.input(0)), dims(s.y[0]), s.ints("kernel_shape", [])
+    if not s.has(2) or x is None or y is None:
+        return None
     n = len(kernel)
     strides, pads = s.ints("strides", [1] * n), s.ints("pads", [0] * (2 * n))
     for i in range(n):
-        size, given = (x or ())[2 + i], (y or ())[2 + i]
+        size, given = x[2 + i], y[2 + i]
         if isinstance(size, int) and isinstance(given, int):
             covered = (size - 1) * strides[i] - pads[i] - pads[i + n] + kernel[i]
             if covered != given:
@@ -46,7 +46,7 @@ def _unclear_places(s: Site) -> str | None:
 
 @vjp("MaxUnpool", needs=_unclear_places)
 def max_unpool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
-    """``dx`` = g at the indices; where several name one place, the last of them was written there."""
+    """``dx`` = g at the indices, counted over the output; of several that name one place the last was written there."""
     x, index = s.input(0), b.Reshape(s.input(1), [-1])
     flat = b.Reshape(g, [-1])
     numbers = count(b, b.Shape(index))
