@@ -21,6 +21,7 @@ from onnx.reference.op_run import OpRun
 from rules.literal_control import Scan
 from rules.literal_geometry import LITERAL_GEOMETRY
 from rules.literal_recurrent import GRU, LSTM, RNN
+from rules.literal_standard import LITERAL_STANDARD
 
 Array = np.ndarray
 
@@ -362,4 +363,5 @@ LITERAL = [
     Mean,
     ScatterElements,
     *LITERAL_GEOMETRY,
+    *LITERAL_STANDARD,
 ]
