@@ -30,7 +30,7 @@ from xgraph.graph.site import Site
 
 Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"]]
 
-_COMPOSITE: dict[str, Decomposition] = {
+COMPOSITE: dict[str, Decomposition] = {
     "Attention": attention,
     "CausalConvWithState": causal_conv_with_state,
     "CenterCropPad": center_crop_pad,
@@ -45,6 +45,7 @@ _COMPOSITE: dict[str, Decomposition] = {
     "Swish": swish,
     "TensorScatter": tensor_scatter,
 }
+"""The operators that no model has after import."""
 
 
 def composites() -> frozenset[str]:
@@ -61,9 +62,9 @@ def decompose(model: ir.Model) -> bool:
     Raises:
         GraphError: A variant of an operator is not supported, or a shape it needs is not known.
     """
-    found = [node for node in model.graph.all_nodes() if not node.domain and node.op_type in _COMPOSITE]
+    found = [node for node in model.graph.all_nodes() if not node.domain and node.op_type in COMPOSITE]
     for node in found:
-        _replace(model, node, _COMPOSITE[node.op_type])
+        _replace(model, node, COMPOSITE[node.op_type])
     if found:
         model.graph.sort()
     return bool(found)

@@ -1,0 +1,40 @@
+"""Every operator of the standard has a rule, a reason or a decomposition, and every rule has a case."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import onnx
+import rules
+
+from xgraph.graph.normalise.decompose import COMPOSITE
+from xgraph.graph.normalise.sequences import RESOLVED
+from xgraph.rules.vjp import vjp
+
+DEPRECATED = {"Scatter": "became ScatterElements at opset 11", "Upsample": "became Resize at opset 10"}
+"""No model has them after import, because all are converted to opset 18 at least."""
+OF_BODIES = {"Optional", "OptionalGetElement"}
+"""They hold what is no tensor; tests/graph/test_sequences.py has their cases."""
+
+
+def standard() -> set[str]:
+    return {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+
+
+def test_every_operator_is_answered() -> None:
+    assert standard() - {*vjp.entries, *COMPOSITE, *RESOLVED, *DEPRECATED} == set()
+
+
+def cases() -> Iterator[str]:
+    for module in pkgutil.iter_modules(rules.__path__):
+        if module.name.startswith("test_"):
+            for row in getattr(importlib.import_module(f"rules.{module.name}"), "CASES", ()):
+                yield getattr(row, "op", "")
+
+
+def test_every_rule_has_a_case() -> None:
+    known = standard() | {op for op in vjp.entries if "::" in op}
+    ruled = {op for op, entry in vjp.entries.items() if entry.rule}
+    assert (ruled & known) - OF_BODIES - set(cases()) == set()
