@@ -51,6 +51,16 @@ def test_same_numbers_without_sequences(name, parse, evaluator):
     assert not any((value.name or "").startswith("xg/") for node in result.graph for value in node.outputs)
 
 
+def test_inside_a_body(parse, evaluator):
+    text = """g (float[N, 4] x, bool c) => (float y)
+        { s = SequenceConstruct(x, x)
+          y = If(c) <then_branch = t () => (float[N, 4] r) {i = Constant<value_int = 0>() a = SequenceAt(s, i) r = Relu(a)},
+                     else_branch = e () => (float[N, 8] r) {u = SequenceInsert(s, x) v = SequenceErase(u)
+                                                         r = ConcatFromSequence<axis = 1>(v)}> }"""
+    result = normalise(parse(text), evaluator=evaluator)
+    assert not {node.op_type for node in result.graph.all_nodes()} & RESOLVED
+
+
 def test_empty_optional(parse):
     result = normalise(
         parse("g (float[N, 4] x) => (float y) { h = OptionalHasElement() c = Cast<to = 1>(h) y = Mul(x, c) }")

@@ -16,6 +16,10 @@ def told(*values: int) -> Fed:
     return Fed(lambda _: np.asarray(values, np.int64), (len(values),))
 
 
+def flag(value: bool) -> np.ndarray:
+    return np.asarray(value)
+
+
 def classes(*shape: int | str, below: int, ignored: int | None = None) -> Fed:
     """Class labels, of which one is replaced by what is ignored."""
 
@@ -81,7 +85,16 @@ REDUCTION = [
     ),
 ]
 
-CASES = [*DET, *EINSUM, *MOD, *BIT_CAST, *LOSSES, *REDUCTION]
+TRAINING = [
+    case("Dropout", X, np.asarray(0.3), flag(True), outputs=2, seed=4, label="training", ort=False),
+    case(
+        "Dropout", X, np.asarray(0.3), Fed(lambda _: np.asarray(True), ()), outputs=2, seed=4, label="told", ort=False
+    ),
+    case("Dropout", X, np.asarray(0.3), Fed(lambda _: np.asarray(False), ()), outputs=2, label="told not to"),
+    case("Dropout", X, np.asarray(0.0), flag(True), label="training, ratio 0"),
+]
+
+CASES = [*TRAINING, *DET, *EINSUM, *MOD, *BIT_CAST, *LOSSES, *REDUCTION]
 
 
 def names(rows: list[Case]) -> list[str]:

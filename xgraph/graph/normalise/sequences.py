@@ -15,6 +15,7 @@ import onnx_ir as ir
 from xgraph.graph.emit import Emit
 from xgraph.graph.normalise.constants import lift_constants
 from xgraph.graph.normalise.replace import name_after, substitute
+from xgraph.graph.operands import bodies
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 
@@ -29,22 +30,28 @@ def resolved() -> frozenset[str]:
 
 
 def resolve_sequences(model: ir.Model) -> bool:
-    """Replaces what is taken out of sequences and optionals of the main graph, in place; tells if anything was.
+    """Replaces what is taken out of sequences and optionals, in place; tells if anything was.
 
-    Needs shapes for SplitToSequence, and constant positions: call it again after folding.
+    Acts on the bodies of If, Loop and Scan too, on what they make and on what they capture. Needs shapes for
+    SplitToSequence, and constant positions: call it again after folding.
     """
-    contents: Contents = {}
-    changed = False
-    for node in list(model.graph):
-        if node.domain:
-            continue
-        if node.op_type in _HOLD:
-            _HOLD[node.op_type](model, Site(node), contents)
-        elif node.op_type in _TAKE:
-            changed |= _TAKE[node.op_type](model, Site(node), contents)
+    changed = _resolve(model, model.graph, {})
     if changed:
         lift_constants(model)
-    model.graph.sort()
+    return changed
+
+
+def _resolve(model: ir.Model, graph: ir.Graph, contents: Contents) -> bool:
+    changed = False
+    for node in list(graph):
+        if not node.domain and node.op_type in _HOLD:
+            _HOLD[node.op_type](model, Site(node), contents)
+        elif not node.domain and node.op_type in _TAKE:
+            changed |= _TAKE[node.op_type](model, Site(node), contents)
+        else:
+            for body in bodies(node):
+                changed |= _resolve(model, body, contents)
+    graph.sort()
     return changed
 
 
@@ -80,12 +87,13 @@ def _split(model: ir.Model, s: Site, contents: Contents) -> None:
         parts = [min(step, size - start) for start in range(0, size, step)]
     else:
         return
-    b = Emit(model)
-    before = len(model.graph)
+    graph = _graph(s)
+    b = Emit(model).inside(graph)
+    before = len(graph)
     held = b.many("Split", len(parts), x, parts, axis=axis) if parts else ()
     if given is None and not s.attr("keepdims", 1):
         held = tuple(b.Squeeze(part, [axis]) for part in held)
-    name_after(s.node, list(model.graph)[before:])
+    name_after(s.node, list(graph)[before:])
     contents[s.y[0]] = held
 
 
@@ -103,7 +111,7 @@ def _map(model: ir.Model, s: Site, contents: Contents) -> None:
     contents.update(zip(s.y, zip(*rows, strict=True) if rows else [()] * len(s.y), strict=True))
 
 
-def _repeat(graph: ir.Graph, node: ir.Node, i: int, arguments: Sequence[ir.Value | None]) -> list[ir.Value]:
+def _repeat(main: ir.Graph, node: ir.Node, i: int, arguments: Sequence[ir.Value | None]) -> list[ir.Value]:
     """Puts a copy of the node's body in front of it, and returns the results."""
     body = node.attributes["body"].as_graph().clone(allow_outer_scope_values=True)
     replaced = dict(zip(body.inputs, arguments, strict=True))
@@ -117,9 +125,9 @@ def _repeat(graph: ir.Graph, node: ir.Node, i: int, arguments: Sequence[ir.Value
             parameter.replace_all_uses_with(argument)
     for weight in weights:
         weight.name = f"{node.outputs[0].name}/{i}/{weight.name}"
-        graph.register_initializer(weight)
+        main.register_initializer(weight)
     name_after(node, inner, f"/{i}")
-    graph.insert_before(node, inner)
+    _graph(Site(node)).insert_before(node, inner)
     return results
 
 
@@ -171,10 +179,17 @@ def _get_element(model: ir.Model, s: Site, contents: Contents) -> bool:
 
 
 def _replace(model: ir.Model, s: Site, emit: Callable[[Emit], ir.Value]) -> bool:
-    before = len(model.graph)
-    result = emit(Emit(model))
-    substitute(s.node, [result], list(model.graph)[before:])
+    graph = _graph(s)
+    before = len(graph)
+    result = emit(Emit(model).inside(graph))
+    substitute(s.node, [result], list(graph)[before:])
     return True
+
+
+def _graph(s: Site) -> ir.Graph:
+    """Returns the graph that the node is in."""
+    assert isinstance(s.node.graph, ir.Graph)
+    return s.node.graph
 
 
 _HOLD: dict[str, Callable[[ir.Model, Site, Contents], None]] = {

@@ -21,25 +21,28 @@ def identity(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [g]
 
 
-def _in_training(s: Site) -> bool:
-    training = s.const(2)
-    return s.has(2) and (training is None or bool(training))
+def _unknown_mask(s: Site) -> str | None:
+    known = not _drops(s) or (len(s.y) > 1 and s.y[1].name)
+    return None if known else "its mask as a second output, or inference mode (it is in training mode)"
 
 
-def _dropped_unseen(s: Site) -> str | None:
-    seen = len(s.y) > 1 and bool(s.y[1].name)
-    return "inference mode (it is in training mode), or its mask as an output" if _in_training(s) and not seen else None
+@vjp("Dropout", needs=_unknown_mask)
+def dropout(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Value | None]:
+    """``dx`` = g mask / (1 - ratio) in training, and g in inference, where nothing is dropped."""
+    if g is None or not _drops(s):
+        return [g, None, None][: len(s.x)]
+    one = b.scalar(1.0, g)
+    kept = b.Sub(one, cast_like(b, s.input(1), g) if s.has(1) else b.scalar(0.5, g))
+    if s.const(2) is None:
+        kept = b.Where(s.input(2), kept, one)
+    return [b.Div(b.Mul(g, cast_like(b, s.y[1], g)), kept), None, None][: len(s.x)]
 
 
-@vjp("Dropout", needs=_dropped_unseen)
-def dropout(b: Emit, s: Site, g: Value, *_: Value | None) -> Sequence[Value | None]:
-    """``dx`` = g; in training mask g / (1 - ratio)."""
-    if _in_training(s):
-        ratio = cast_like(b, s.input(1), g) if s.has(1) else b.scalar(0.5, g)
-        # A mode that is only known when the model runs leaves a mask of ones in inference, and the ratio unused.
-        kept = b.Where(s.input(2), b.Sub(b.scalar(1.0, g), ratio), b.scalar(1.0, g))
-        g = b.Div(b.Mul(g, cast_like(b, s.y[1], g)), kept)
-    return [g, None, None][: len(s.x)]
+def _drops(s: Site) -> bool:
+    """Tells whether the node may drop anything."""
+    ratio, training = s.const(1), s.const(2)
+    never = not s.has(2) or (training is not None and not training.any())
+    return not never and (ratio is None or bool(ratio.any()))
 
 
 @vjp("Cast", "CastLike")
