@@ -8,7 +8,7 @@ import pytest
 
 from xgraph.errors import GraphError
 from xgraph.graph.normalise import normalise
-from xgraph.graph.normalise.decompose import COMPOSITE
+from xgraph.graph.normalise.decompose import _COMPOSITE
 
 RNG = np.random.default_rng(2)
 
@@ -84,7 +84,7 @@ def test_same_numbers(case, parse, evaluator):
         result = normalise(model)
     else:
         result = normalise(model, evaluator=evaluator)
-    assert not {node.op_type for node in result.graph} & set(COMPOSITE)
+    assert not {node.op_type for node in result.graph} & set(_COMPOSITE)
     assert [value.name for value in result.graph.outputs] == [value.name for value in model.graph.outputs]
 
 

@@ -77,6 +77,13 @@ def linear_attention(feeds: Arrays, rule: str, queries: int = 4, heads: int = 2)
     return y.reshape(n, steps, -1)
 
 
+def flex_attention(feeds: Arrays) -> Array:
+    """Two query heads read one key head; scores pass through tanh, probabilities are squared."""
+    key, value = (np.repeat(feeds[name], 2, axis=1) for name in "kv")
+    scores = np.exp(np.tanh(feeds["q"] @ key.swapaxes(2, 3) / 2))
+    return (scores / scores.sum(-1, keepdims=True)) ** 2 @ value
+
+
 X = {"x": (2, 3, 5)}
 CACHE = {"x": (2, 3, 5, 2), "u": (2, 3, 2, 2)}
 CONV = {"x": (2, 3, 6)}
@@ -147,6 +154,13 @@ CASES: dict[str, tuple[str, Mapping[str, tuple[int, ...]], Arrays, Callable[[Arr
         {},
         lambda f: linear_attention(f, "gated_delta"),
     ),
+    "flexible": (
+        """y = ai.onnx.preview.FlexAttention(q, k, v) <score_mod = s (KIND[B, H, L, S] p) => (KIND[B, H, L, S] r)
+        {r = Tanh(p)}, prob_mod = t (KIND[B, H, L, S] p) => (KIND[B, H, L, S] r) {r = Mul(p, p)}>""",
+        {"q": (2, 2, 3, 4), "k": (2, 1, 5, 4), "v": (2, 1, 5, 3)},
+        {},
+        flex_attention,
+    ),
 }
 
 
@@ -154,9 +168,9 @@ def build(name: str, kind: str, *, batch: int | str = 2) -> ir.Model:
     body, drawn, weights, _ = CASES[name]
     inputs = ", ".join(f"{kind}[{', '.join(map(str, (batch, *shape[1:])))}] {x}" for x, shape in drawn.items())
     dtype = np.float64 if kind == "double" else np.float32
-    proto = onnx.parser.parse_model(
-        f'<ir_version: 10, opset_import: ["" : 28]> g ({inputs}) => ({kind} y) {{ {body} }}'
-    )
+    imports = '"" : 28, "ai.onnx.preview" : 1'
+    text = f"<ir_version: 10, opset_import: [{imports}]> g ({inputs}) => ({kind} y) {{ {body} }}"
+    proto = onnx.parser.parse_model(text.replace("KIND", kind))
     for weight, array in weights.items():
         typed = array.astype(dtype) if array.dtype == np.float64 else array
         proto.graph.initializer.append(onnx.numpy_helper.from_array(typed, weight))

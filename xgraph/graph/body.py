@@ -45,13 +45,18 @@ class Body:
 
     def replay(self, body: ir.Graph, arguments: Sequence[ir.Value]) -> list[ir.Value]:
         """Emits what ``body`` computes of ``arguments``, and returns its outputs."""
-        known = dict(zip(body.inputs, arguments, strict=True))
-        _repeat(self.b, body, known)
-        return [known.get(value, value) for value in body.outputs]
+        return replay(self.b, body, arguments)
 
     def prune(self) -> None:
         """Removes the nodes that no result needs."""
         prune(self.graph)
+
+
+def replay(b: Emit, body: ir.Graph, arguments: Sequence[ir.Value]) -> list[ir.Value]:
+    """Emits what ``body`` computes of ``arguments``, and returns its outputs."""
+    known = dict(zip(body.inputs, arguments, strict=True))
+    _repeat(b, body, known)
+    return [known.get(value, value) for value in body.outputs]
 
 
 def stand_in(b: Emit, like: ir.Value) -> ir.Value:

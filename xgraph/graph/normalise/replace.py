@@ -48,9 +48,9 @@ def substitute(node: ir.Node, results: Sequence[ir.Value | None], emitted: Itera
         result.name = name
 
 
-def name_after(node: ir.Node, emitted: Iterable[ir.Node], suffix: str = "") -> None:
+def name_after(node: ir.Node, emitted: Iterable[ir.Node]) -> None:
     """Names nodes that were emitted for ``node``, and their outputs, after it; they inherit its metadata."""
-    base = (node.outputs[0].name or node.name or node.op_type) + suffix
+    base = node.outputs[0].name or node.name or node.op_type
     for i, fresh in enumerate(emitted):
         fresh.name = f"{base}/{fresh.op_type}_{i}"
         for k, value in enumerate(fresh.outputs):

@@ -6,12 +6,13 @@ again; the nodes that carried it are then unused. What depends on run-time value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
+from xgraph.graph.body import replay
 from xgraph.graph.emit import Emit
 from xgraph.graph.normalise.constants import lift_constants
 from xgraph.graph.normalise.replace import name_after, substitute
@@ -98,37 +99,25 @@ def _split(model: ir.Model, s: Site, contents: Contents) -> None:
 
 
 def _map(model: ir.Model, s: Site, contents: Contents) -> None:
-    if any(isinstance(x.type, ir.SequenceType) and not isinstance(contents.get(x), tuple) for x in s.x if x):
+    # What the body captures follows the inputs.
+    given = [contents.get(x, x) for x in s.node.inputs]
+    first = given[0]
+    if not isinstance(first, tuple) or any(x is None or _is_open(x) for x in given):
         return
-    held = contents.get(s.x[0])
-    if not isinstance(held, tuple):
-        return
+    graph, body = _graph(s), s.node.attributes["body"].as_graph()
+    b = Emit(model).inside(graph)
+    before = len(graph)
     rows = []
-    for i in range(len(held)):
-        # What the body captures follows the inputs.
-        given = [contents.get(x, x) for x in s.node.inputs]
-        rows.append(_repeat(model.graph, s.node, i, [x[i] if isinstance(x, tuple) else x for x in given]))
+    for i in range(len(first)):
+        arguments = [x[i] if isinstance(x, tuple) else x for x in given]
+        rows.append(replay(b, body, [x for x in arguments if x is not None]))
+    name_after(s.node, list(graph)[before:])
     contents.update(zip(s.y, zip(*rows, strict=True) if rows else [()] * len(s.y), strict=True))
 
 
-def _repeat(main: ir.Graph, node: ir.Node, i: int, arguments: Sequence[ir.Value | None]) -> list[ir.Value]:
-    """Puts a copy of the node's body in front of it, and returns the results."""
-    body = node.attributes["body"].as_graph().clone(allow_outer_scope_values=True)
-    replaced = dict(zip(body.inputs, arguments, strict=True))
-    results = [replaced.get(value) or value for value in body.outputs]
-    weights, inner = list(body.initializers.values()), list(body)
-    body.outputs.clear()
-    body.initializers.clear()
-    body.remove(inner)
-    for parameter, argument in replaced.items():
-        if argument is not None:
-            parameter.replace_all_uses_with(argument)
-    for weight in weights:
-        weight.name = f"{node.outputs[0].name}/{i}/{weight.name}"
-        main.register_initializer(weight)
-    name_after(node, inner, f"/{i}")
-    _graph(Site(node)).insert_before(node, inner)
-    return results
+def _is_open(content: Content) -> bool:
+    """Tells whether this is a sequence of which it is not known what it holds."""
+    return isinstance(content, ir.Value) and isinstance(content.type, ir.SequenceType)
 
 
 def _hold_optional(model: ir.Model, s: Site, contents: Contents) -> None:

@@ -16,6 +16,7 @@ from xgraph.graph.normalise.decompose.attention import attention
 from xgraph.graph.normalise.decompose.causal_conv_with_state import causal_conv_with_state
 from xgraph.graph.normalise.decompose.center_crop_pad import center_crop_pad
 from xgraph.graph.normalise.decompose.cum_prod import cum_prod
+from xgraph.graph.normalise.decompose.flex_attention import flex_attention
 from xgraph.graph.normalise.decompose.gelu import gelu
 from xgraph.graph.normalise.decompose.group_normalization import group_normalization
 from xgraph.graph.normalise.decompose.linear_attention import linear_attention
@@ -30,8 +31,9 @@ from xgraph.graph.site import Site
 
 Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"]]
 
-COMPOSITE: dict[str, Decomposition] = {
+_COMPOSITE: dict[str, Decomposition] = {
     "Attention": attention,
+    "ai.onnx.preview::FlexAttention": flex_attention,
     "CausalConvWithState": causal_conv_with_state,
     "CenterCropPad": center_crop_pad,
     "CumProd": cum_prod,
@@ -45,7 +47,7 @@ COMPOSITE: dict[str, Decomposition] = {
     "Swish": swish,
     "TensorScatter": tensor_scatter,
 }
-"""The operators that no model has after import."""
+"""By operator; those of other domains as ``"domain::Op"``. No model has them after import."""
 
 
 def composites() -> frozenset[str]:
@@ -54,17 +56,17 @@ def composites() -> frozenset[str]:
 
 
 def decompose(model: ir.Model) -> bool:
-    """Replaces composite operators of the default domain, in place; returns whether there were any.
+    """Replaces composite operators, in place; returns whether there were any.
 
     The new nodes carry the metadata of the node they replace, and its outputs keep their names. Needs shapes: call
-    ``infer_shapes`` before, and again afterwards. Operators of other domains are left alone.
+    ``infer_shapes`` before, and again afterwards. Operators that are not in the table are left alone.
 
     Raises:
         GraphError: A variant of an operator is not supported, or a shape it needs is not known.
     """
-    found = [node for node in model.graph.all_nodes() if not node.domain and node.op_type in COMPOSITE]
+    found = [node for node in model.graph.all_nodes() if Site(node).op in _COMPOSITE]
     for node in found:
-        _replace(model, node, COMPOSITE[node.op_type])
+        _replace(model, node, _COMPOSITE[Site(node).op])
     if found:
         model.graph.sort()
     return bool(found)

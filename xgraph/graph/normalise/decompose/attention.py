@@ -33,7 +33,7 @@ def attention(b: Emit, s: Site) -> Sequence[Value | None]:
     if s.has(5):
         value = b.Concat(s.input(5), value, axis=2)
     present = key, value
-    key, value = _repeat_heads(b, s, query, key), _repeat_heads(b, s, query, value)
+    key, value = repeat_heads(b, s, query, key), repeat_heads(b, s, query, value)
     scores = _scores(b, s, query, key)
     raw = scores
     softcap = float(s.attr("softcap", 0.0))
@@ -78,13 +78,13 @@ def _heads(b: Emit, s: Site, i: int, flat: bool) -> Value:
     return b.Transpose(b.Reshape(s.input(i), [0, 0, count, size]), perm=[0, 2, 1, 3])
 
 
-def _repeat_heads(b: Emit, s: Site, query: Value, value: Value) -> Value:
+def repeat_heads(b: Emit, s: Site, query: Value, value: Value) -> Value:
     """Lets groups of query heads read one key or value head: h0, h0, h1, h1 ..."""
     wanted, have = (dims(query) or (None,) * 4)[1], (dims(value) or (None,) * 4)[1]
     if wanted == have:
         return value
     if not isinstance(wanted, int) or not isinstance(have, int) or wanted % have:
-        raise GraphError(f"Attention '{s.node.name}' has {wanted} query heads and {have} key heads")
+        raise GraphError(f"{s.op} '{s.node.name}' has {wanted} query heads and {have} key heads")
     return b.Gather(value, np.repeat(np.arange(have, dtype=np.int64), wanted // have), axis=1)
 
 
