@@ -87,6 +87,7 @@ REDUCTION = [
 
 TRAINING = [
     case("Dropout", X, np.asarray(0.3), flag(True), outputs=2, seed=4, label="training", ort=False),
+    case("Dropout", X, Draw((), 0.2, 0.3), flag(True), outputs=2, seed=4, label="computed ratio", ort=False),
     case(
         "Dropout", X, np.asarray(0.3), Fed(lambda _: np.asarray(True), ()), outputs=2, seed=4, label="told", ort=False
     ),

@@ -75,6 +75,8 @@ MOVEMENT = [
     case("Slice", (N, 6, 5), told(1, 0), told(4, MOST), told(1, 2), ranks=(3,), label="told axes"),
     case("Slice", (N, 6, 5), told(-1), told(-7), told(-2), told(-2), ranks=(3,), label="told axes, backwards"),
     case("Squeeze", (3, 1, 4, 1), told(1, -1), ranks=(2,), label="told axes"),
+    case("Squeeze", (1, 3, 1, 4), told(-2), label="one of two axes told"),
+    case("Split", (6, 2), told(4, 2), outputs=2, label="told"),
     case("Unsqueeze", X, told(0, 3), ranks=(5,), label="told axes"),
     case("Trilu", (N, 4, 5), one(1), label="told diagonal"),
     case("Trilu", (N, 4, 5), one(-2), upper=0, label="told diagonal below"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_shape_inference as inference
 
+import xgraph.graph.computed_axes  # noqa: F401
+
 
 def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
     """Reads sizes that are computed from the shapes of other values, and the rank in any case."""

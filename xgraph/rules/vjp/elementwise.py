@@ -28,14 +28,18 @@ def _unknown_mask(s: Site) -> str | None:
 
 @vjp("Dropout", needs=_unknown_mask)
 def dropout(b: Emit, s: Site, g: Value | None, *_: Value | None) -> Sequence[Value | None]:
-    """``dx`` = g mask / (1 - ratio) in training, and g in inference, where nothing is dropped."""
+    """``dx`` = g mask / (1 - ratio) and dratio = Σ g y / (1 - ratio) in training; in inference nothing is dropped."""
     if g is None or not _drops(s):
         return [g, None, None][: len(s.x)]
     one = b.scalar(1.0, g)
-    kept = b.Sub(one, cast_like(b, s.input(1), g) if s.has(1) else b.scalar(0.5, g))
-    if s.const(2) is None:
-        kept = b.Where(s.input(2), kept, one)
-    return [b.Div(b.Mul(g, cast_like(b, s.y[1], g)), kept), None, None][: len(s.x)]
+    share = b.Div(g, b.Sub(one, cast_like(b, s.input(1), g) if s.has(1) else b.scalar(0.5, g)))
+    told = s.const(2) is None
+    dx = b.Mul(b.Where(s.input(2), share, g) if told else share, cast_like(b, s.y[1], g))
+    ratio = None
+    if s.has(1) and s.wants[1]:
+        total = b.ReduceSum(b.Mul(share, s.y[0]), keepdims=0)
+        ratio = cast_like(b, b.Where(s.input(2), total, b.scalar(0.0, g)) if told else total, s.input(1))
+    return [dx, ratio, None][: len(s.x)]
 
 
 def _drops(s: Site) -> bool:
