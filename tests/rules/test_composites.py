@@ -12,6 +12,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from rules.literal import LITERAL
 
+from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit
 from xgraph.graph.lower import lower
 from xgraph.graph.normalise import normalise
@@ -199,6 +200,21 @@ def test_values(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_is_the_central_difference(name: str) -> None:
     check(name, draw(name))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('LinearAttention<q_num_heads = 1, kv_num_heads = 1, update_rule = "other">', "update_rule='other'"),
+        ("LinearAttention<q_num_heads = 3, kv_num_heads = 2>", "3 query heads"),
+        ('LinearAttention<q_num_heads = 1, kv_num_heads = 1, update_rule = "linear">', "static sizes"),
+    ],
+)
+def test_what_cannot_be_taken_apart_is_refused(text: str, what: str) -> None:
+    graph = f"g (float[N, T, 4] x) => (float y, float z) {{ y, z = {text}(x, x, x) }}"
+    proto = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 28]> ' + graph)
+    with pytest.raises(GraphError, match=what):
+        normalise(ir.from_proto(proto))
 
 
 @pytest.mark.parametrize("name", ["product", "product, exclusive", "product, both"])

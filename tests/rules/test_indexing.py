@@ -117,6 +117,18 @@ def test_float32_in_onnx_runtime(row: Case) -> None:
     check_in_ort(row, dynamic=row.dynamic, batch=3 if row.dynamic else 2)
 
 
+HALVES = [
+    case("Compress", X, flags(0, 1, 1), axis=1, ranks=(3,)),
+    case("ScatterElements", X, labels(N, 2, 4, below=3), (N, 2, 4), axis=1, reduction="max"),
+    case("ScatterElements", X, labels(N, 2, 4, below=3), (N, 2, 4), axis=1, reduction="min"),
+]
+
+
+@pytest.mark.parametrize("row", HALVES, ids=names(HALVES))
+def test_float16_in_onnx_runtime(row: Case) -> None:
+    check_in_ort(row, dynamic=True, batch=3, dtype=np.float16, relative=1e-2)
+
+
 def scattered(reduction: str, data: list, updates: list, index: list, ort: bool) -> tuple[list, list]:
     row = case("ScatterElements", (len(data),), Const(np.asarray(index)), (len(updates),), reduction=reduction)
     seed = np.arange(1.0, len(data) + 1)

@@ -21,8 +21,10 @@ _RULES = {"linear": (False, False), "gated": (True, False), "delta": (False, Tru
 
 def linear_attention(b: Emit, s: Site) -> Sequence[Value | None]:
     """Returns (what the queries read at each step, the last state)."""
-    decays, corrects = _RULES[s.attr("update_rule", "gated_delta")]
-    queries, heads = int(s.attr("q_num_heads")), int(s.attr("kv_num_heads"))
+    decays, corrects = _choice(s)
+    queries, heads = int(s.attr("q_num_heads", 0)), int(s.attr("kv_num_heads", 0))
+    if heads < 1 or queries < 1 or queries % heads:
+        raise GraphError(f"LinearAttention '{s.node.name}' has {queries} query heads and {heads} key heads")
     steps, width = _static(s, 0, 1), _static(s, 0, 2) // queries
     scale = float(s.attr("scale", 0.0)) or 1 / math.sqrt(width)
     # (N, T, heads, ..): the queries of a group are rows that read one state, keys are columns and values rows.
@@ -46,6 +48,13 @@ def linear_attention(b: Emit, s: Site) -> Sequence[Value | None]:
         read.append(b.Unsqueeze(b.MatMul(_step(b, query, t), state), [1]))
     joined = b.Concat(*read, axis=1)
     return [b.Reshape(joined, [0, 0, queries * (_static(s, 2, 2) // heads)]), state][: len(s.y)]
+
+
+def _choice(s: Site) -> tuple[bool, bool]:
+    rule = s.attr("update_rule", "gated_delta")
+    if rule not in _RULES:
+        raise GraphError(f"LinearAttention '{s.node.name}' has update_rule='{rule}'; it may be {', '.join(_RULES)}")
+    return _RULES[rule]
 
 
 def _step(b: Emit, x: Value, t: int) -> Value:
