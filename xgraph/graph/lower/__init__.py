@@ -39,7 +39,7 @@ _LOWERINGS: Mapping[str, Lowering] = {
 
 
 def lower(model: ir.Model, profile: str = "portable") -> None:
-    """Replaces every adjoint operator of ``model`` by standard ONNX, in place.
+    """Replaces every adjoint operator of ``model``, in bodies too, by standard ONNX, in place.
 
     Graph outputs keep their names, forward values are not touched, and what is emitted keeps the name of the
     forward node it was derived from. Nodes and weights that nothing needs any more are removed.

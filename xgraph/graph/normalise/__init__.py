@@ -2,6 +2,7 @@
 
 Passes run in one explicit order, each in its own file. Afterwards: no functions, no Constant or Identity nodes, opset
 18 or newer without composite operators, named dimensions, known shapes, constant targets, explicit pads, unique names.
+The bodies of If, Loop and Scan end so too, but keep their Identity nodes; they capture their weights.
 BatchNormalization stays a node, so that layers keep their names.
 """
 
