@@ -24,7 +24,6 @@ EXCEPTIONS: dict[str, str] = {
     "test_maxunpool_export_with_output_shape": "indices count in the output, as in ONNX Runtime",
     "test_resize_downsample_scales_linear_align_corners": _CORNER,
     "test_resize_downsample_scales_cubic_align_corners": _CORNER,
-    "test_resize_downsample_sizes_nearest_not_smaller": "shape inference ignores keep_aspect_ratio_policy",
     "test_reduce_max_empty_set": _EMPTY,
     "test_reduce_min_empty_set": _EMPTY,
 }

@@ -61,6 +61,8 @@ def attention(b: Emit, s: Site) -> Sequence[Value | None]:
         outputs[i] = b.Identity(present[i - 1]) if reads[i] else None
     if reads[3]:
         mode = int(s.attr("qk_matmul_output_mode", _RAW))
+        if mode == _BIASED and allowed is not None:
+            scores = b.Where(allowed, scores, b.scalar(-math.inf, scores))
         chosen = {_RAW: raw, _CAPPED: capped, _BIASED: scores, _SOFTMAX: probability}[mode]
         outputs[3] = b.Identity(chosen)
     return outputs[: len(s.y)]
