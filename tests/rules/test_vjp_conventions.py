@@ -13,8 +13,6 @@ from rules.harness import Case, Const, Draw, case, check_directional, derive, gr
 from xgraph.errors import UnsupportedOpError
 from xgraph.rules.vjp import vjp
 
-LSTM_WEIGHTS = (np.ones((1, 4, 1)), np.ones((1, 4, 1)), np.ones((1, 8)))
-
 
 def pulled(row: Case, *xs: Any, seed: Any = None, ort: bool = False) -> list[np.ndarray | None]:
     """Returns the gradients of ``row`` at ``xs`` for a seed of ones, or the one given."""
@@ -168,10 +166,6 @@ def test_layer_normalisation_uses_the_statistics_of_the_forward_node() -> None:
             case("MaxUnpool", (1, 1, 2), np.asarray([[[0, 3]]]), [1, 1, 5], kernel_shape=[2], strides=[2]),
             "output_shape of 4",
         ),
-        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, np.ones(1, np.int64), hidden_size=1, outputs=3), "sequence_lens"),
-        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, hidden_size=1, outputs=3, clip=1.0), "clip"),
-        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, hidden_size=1, outputs=3, activations=["Relu"] * 3), "Relu"),
-        (case("LSTM", (1, 1, 1), *LSTM_WEIGHTS, None, None, None, np.ones((1, 3)), hidden_size=1), "peepholes"),
         (case("Det", ("n", "n")), "a fixed 'n' axis"),
     ],
     ids=lambda value: value.op if isinstance(value, Case) else value,
