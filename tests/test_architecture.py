@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 FOUNDATION = {"errors", "files", "of", "plan", "target", "result"}
 """Plain data and errors: they import nothing of ours but one another."""
 
-RULES_READ = ("adjoint", "arithmetic", "body", "emit", "shapes", "site", "walk")
+RULES_READ = ("adjoint", "arithmetic", "body", "emit", "shapes", "site", "tabular", "walk")
 """What rules are written with: of the graph room, what emits, and what answers questions about a node."""
 
 ALLOWED: dict[str, set[str]] = {

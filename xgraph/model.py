@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xgraph.errors import InputError, LayerError, TargetError, nearest
+from xgraph.graph.aside import left_aside
 from xgraph.graph.layers import Layer, resolve, target_layer
 from xgraph.graph.patterns import Head, find_pooled_maps
 from xgraph.graph.ports import Port
@@ -71,6 +72,11 @@ class Model:
     compiled: tuple[Compiled, ...] = field(default=(), repr=False)
     """Graphs that came with a bundle."""
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """What of the file is no tensor of numbers and was left aside, in words."""
+        return left_aside(self.graph)
 
     def output(self, name: str | None = None) -> Port:
         """Returns the float output ``name``, by default the first one.

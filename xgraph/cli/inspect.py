@@ -64,6 +64,8 @@ def _print_summary(model: Model) -> None:
         line("input", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_READ_AS.get(port.role, port.role)}")
     for port in model.outputs:
         line("output", f"{port.name}  {port.dtype} {_shape(port.shape)}, {_head(model, port)}")
+    for note in model.aside:
+        line("left aside", note)
     line("batch", _batch(model))
     line("pictures", _pictures(model))
     line("gradient", _gradient(model))
@@ -172,6 +174,7 @@ def _document(model: Model) -> dict[str, Any]:
         "batch": "dynamic" if model.batch is None else model.batch,
         "inputs": [port.to_json() for port in model.inputs],
         "outputs": [{**port.to_json(), "head": _head(model, port)} for port in model.outputs],
+        "aside": list(model.aside),
         "layers": [layer(item) for item in model.layers],
         "attention": [layer(item) for item in model.attention],
         "coverage": _coverage(model),

@@ -38,7 +38,7 @@ def input_bytes(model: ir.Model) -> int:
 
 def _bytes(value: ir.Value) -> int:
     shape = dims(value)
-    if shape is None or value.dtype is None:
+    if shape is None or value.dtype is None or value.dtype == ir.DataType.STRING:
         return 0
     sizes = (dim if isinstance(dim, int) else _TYPICAL.get(dim or "", 1) for dim in shape)
     return int(prod(sizes) * value.dtype.itemsize)

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes import common
 
 from xgraph.errors import ExportError, GraphError
+from xgraph.graph.aside import keep_tensors
 from xgraph.graph.structure import brief, check_structure, storage, tensors
 
 _DIGITS = 19
@@ -46,6 +47,7 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
             value.ClearField("type")
     try:
         check_structure(proto)
+        keep_tensors(proto)
         for tensor in tensors(proto):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 place(tensor, path)
@@ -56,6 +58,7 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
         raise ExportError(f"{path}: not a readable ONNX file ({_first_line(error)})") from error
     # Runtimes take nodes in any order; a copy needs theirs.
     common.TopologicalSortPass()(model)
+    _refuse_bfloat16(model, path)
     return model
 
 
@@ -73,6 +76,18 @@ def opset(model: ir.Model) -> int:
             "the model imports no default operator set (domain 'ai.onnx'), so its operators have no meaning"
         )
     return version
+
+
+def _refuse_bfloat16(model: ir.Model, path: Path) -> None:
+    """Refuses what ONNX Runtime's CPU provider has no kernels for, and NumPy no arrays to feed it with."""
+    values = [*model.graph.inputs, *(value for graph in model.graphs() for value in graph.initializers.values())]
+    for value in values:
+        dtype = value.const_value.dtype if value.const_value is not None else value.dtype
+        if dtype == ir.DataType.BFLOAT16:
+            raise ExportError(
+                f"{path}: computes in bfloat16 ('{value.name}'), which the CPU provider does not run; "
+                "export the model in float32 or float16"
+            )
 
 
 def place(tensor: onnx.TensorProto, path: Path) -> None:

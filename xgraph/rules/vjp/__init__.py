@@ -27,6 +27,7 @@ from xgraph.rules.vjp import (  # noqa: F401  each module fills the book when it
     resampling,
     scatter,
     signal,
+    tabular,
 )
 from xgraph.rules.vjp.book import vjp
 

@@ -21,6 +21,7 @@ from xgraph.graph.normalise.decompose.gelu import gelu
 from xgraph.graph.normalise.decompose.group_normalization import group_normalization
 from xgraph.graph.normalise.decompose.linear_attention import linear_attention
 from xgraph.graph.normalise.decompose.mean_variance_normalization import mean_variance_normalization
+from xgraph.graph.normalise.decompose.ml import ML
 from xgraph.graph.normalise.decompose.rms_normalization import rms_normalization
 from xgraph.graph.normalise.decompose.rotary_embedding import rotary_embedding
 from xgraph.graph.normalise.decompose.swiglu import swiglu
@@ -29,7 +30,8 @@ from xgraph.graph.normalise.decompose.tensor_scatter import tensor_scatter
 from xgraph.graph.normalise.replace import substitute
 from xgraph.graph.site import Site
 
-Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"]]
+Decomposition = Callable[[Emit, Site], Sequence["ir.Value | None"] | None]
+"""None: the node stays as it is."""
 
 _COMPOSITE: dict[str, Decomposition] = {
     "Attention": attention,
@@ -46,6 +48,7 @@ _COMPOSITE: dict[str, Decomposition] = {
     "SwiGLU": swiglu,
     "Swish": swish,
     "TensorScatter": tensor_scatter,
+    **ML,
 }
 """By operator; those of other domains as ``"domain::Op"``. No model has them after import."""
 
@@ -65,14 +68,15 @@ def decompose(model: ir.Model) -> bool:
         GraphError: A variant of an operator is not supported, or a shape it needs is not known.
     """
     found = [node for node in model.graph.all_nodes() if Site(node).op in _COMPOSITE]
+    changed = False
     for node in found:
-        _replace(model, node, _COMPOSITE[Site(node).op])
-    if found:
+        changed |= _replace(model, node, _COMPOSITE[Site(node).op])
+    if changed:
         model.graph.sort()
-    return bool(found)
+    return changed
 
 
-def _replace(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> None:
+def _replace(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> bool:
     # A new emitter per node: values shared between two nodes could not bear the names of both.
     graph = node.graph
     assert graph is not None
@@ -82,7 +86,10 @@ def _replace(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> No
         results = decomposition(b, Site(node))
     except AttributeError as error:
         raise GraphError(f"{node.op_type} '{node.name}' cannot be taken apart: {error}") from error
+    if results is None:
+        return False
     emitted = list(graph)[before:]
     # What replaces the node inherits this; of a composite inside a composite the outer one counts.
     node.metadata_props.setdefault(PART_OF, f"{Site(node).op} '{node.name}'")
     substitute(node, results, emitted)
+    return True
