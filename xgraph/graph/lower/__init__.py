@@ -17,6 +17,7 @@ from xgraph.graph.emit import ADJOINT_DOMAIN, FROM, Emit
 from xgraph.graph.lower.average_pool_grad import average_pool_grad
 from xgraph.graph.lower.conv_input_grad import conv_input_grad
 from xgraph.graph.lower.fold_scale import fold_scale
+from xgraph.graph.lower.half import widen_scatters
 from xgraph.graph.lower.max_pool_grad import max_pool_grad
 from xgraph.graph.lower.resize_grad import resize_grad
 from xgraph.graph.lower.step_mul import step_mul
@@ -75,6 +76,7 @@ def _lower(b: Emit, profile: str) -> None:
             raise GraphError(f"no lowering for the adjoint operator '{node.op_type}' ('{node.name}')")
         with b.derived_from(node):
             _replace(b, node, lowering(b, Site(node), profile))
+    widen_scatters(b)
 
 
 def _replace(b: Emit, node: ir.Node, value: ir.Value) -> None:
