@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from xgraph.model import Compiled, Model
 from xgraph.preprocess import Preprocess
 from xgraph.runtime.evaluate import evaluate
 
+_BATCH = re.compile(r"\bbatch\b")
 TOLERANCE = 1e-4
 """An imported model against its source: of the largest output."""
 
@@ -132,13 +134,15 @@ def describe(
 def _fixed_batch(inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> int | None:
     """The number of samples that the model takes at once. One input that is not dynamic decides it for all.
 
-    Where every output has one row whatever comes in, samples run one at a time. More rows than one prove nothing.
+    Where every output has one row whatever comes in, samples run one at a time. More rows than one prove nothing. So
+    they do where an output compares every sample with every other (images times texts): its rows are no samples.
     """
     fixed = [size for port in inputs for size in port.shape[:1] if isinstance(size, int)]
     if fixed:
         return fixed[0]
     one = all(port.shape[:1] == (1,) and not any("batch" in str(size) for size in port.shape) for port in outputs)
-    return 1 if one else None
+    compared = any(port.is_float and any(_BATCH.search(str(size)) for size in port.shape[1:]) for port in outputs)
+    return 1 if one or compared else None
 
 
 def _spec_beside(files: tuple[Path, ...]) -> tuple[Preprocess | None, str]:
