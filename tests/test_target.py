@@ -232,7 +232,7 @@ def test_refused_by_the_model(tiny_model: Model, images: np.ndarray, target: Any
     [
         (Target.index(0, output="map"), "use Target.index"),
         (Target.top(output="map"), "use Target.index"),
-        (Target.contrast(0, 1, output="map"), "a contrast needs one number per class"),
+        (Target.contrast(0, 1, output="map"), "needs one number per class"),
         (Target.pixel(4, 0, 0, output="map"), "no entry"),
         (Target.pixel(0, 8, 0, output="map"), "no entry"),
         (Target.region(0, np.ones((4, 4)), output="map"), "does not fit"),

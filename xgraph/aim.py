@@ -60,7 +60,7 @@ class Aim:
         target, classes = self.target, self.classes
         if classes is None:
             text = str(target)
-            if target.kind == "contrast" and max(target.value) < len(names):
+            if target.kind == "contrast" and all(isinstance(c, int) and c < len(names) for c in target.value):
                 text = " rather than ".join(names[c] for c in target.value)
             labels = (text,) * len(self.seeds)
         else:

@@ -50,7 +50,7 @@ class Target:
     @classmethod
     def index(cls, i: int | tuple[int, ...], output: str | None = None, of: Of = "logit") -> Target:
         """Class ``i``, or the entry at a tuple of indices over all axes but the first."""
-        return cls("index", tuple(_whole(j) for j in i) if isinstance(i, tuple) else _class(i), output, of)
+        return cls("index", _entry(i), output, of)
 
     @classmethod
     def top(cls, rank: int = 1, output: str | None = None, of: Of = "logit") -> Target:
@@ -60,9 +60,11 @@ class Target:
         return cls("top", int(rank), output, of)
 
     @classmethod
-    def contrast(cls, a: int, b: int, output: str | None = None, of: Of = "logit") -> Target:
-        """Class ``a`` minus class ``b``: why the one rather than the other."""
-        return cls("contrast", (_class(a), _class(b)), output, of)
+    def contrast(
+        cls, a: int | tuple[int, ...], b: int | tuple[int, ...], output: str | None = None, of: Of = "logit"
+    ) -> Target:
+        """Class ``a`` minus class ``b``, or one entry minus another: why the one rather than the other."""
+        return cls("contrast", (_entry(a), _entry(b)), output, of)
 
     @classmethod
     def per_row(cls, classes: Sequence[int], output: str | None = None, of: Of = "logit") -> Target:
@@ -76,7 +78,10 @@ class Target:
 
     @classmethod
     def region(cls, class_index: int, mask: np.ndarray, output: str | None = None, of: Of = "logit") -> Target:
-        """The sum of class ``class_index`` over a mask (height, width) of a segmentation output."""
+        """The sum of class ``class_index`` over a mask (height, width) of a segmentation output.
+
+        An output (N, height, width), such as a depth map, counts as one with the single class 0.
+        """
         try:
             weights = np.array(mask, np.float32)
         except (TypeError, ValueError) as error:
@@ -91,7 +96,10 @@ class Target:
 
     @classmethod
     def box(cls, box: int, class_index: int, output: str | None = None, of: Of = "logit") -> Target:
-        """The score of ``class_index`` for box number ``box`` of a detection output (N, boxes, classes)."""
+        """The score of ``class_index`` for box number ``box`` of a detection output (N, boxes, classes).
+
+        Of an output (N, classes, boxes) the same entry is ``index((class_index, box))``.
+        """
         return cls("index", (_whole(box), _class(class_index)), output, of)
 
     @classmethod
@@ -153,23 +161,25 @@ class Target:
         """
         seed = np.zeros(tuple(shape), np.float32)
         if self.kind == "contrast":
-            if seed.ndim != 2:
-                raise TargetError(
-                    f"a contrast needs one number per class, and the output has the shape {list(shape)}; "
-                    "choose an entry with Target.index((i, j ...)) or Target.pixel"
-                )
-            _check_classes(np.asarray(self.value), shape[1])
-            a, b = self.value
-            seed[:, a] += 1
-            seed[:, b] -= 1
+            for entry, sign in zip(self.value, (1, -1), strict=True):
+                if seed.ndim != 2 and isinstance(entry, int):
+                    raise TargetError(
+                        f"a contrast of classes needs one number per class; the output has the shape {list(shape)}: "
+                        "give the two entries: Target.contrast((i, j ...), (k, l ...))"
+                    )
+                if isinstance(entry, int):
+                    _check_classes(np.asarray([entry]), shape[1])
+                seed[_position(entry, shape)] += sign
         elif self.kind == "region":
             class_index, mask = self.value
-            if seed.ndim != 4 or mask.shape != seed.shape[2:]:
+            maps = seed[:, None] if seed.ndim == 3 else seed
+            if maps.ndim != 4 or mask.shape != maps.shape[2:]:
                 raise TargetError(
-                    f"a region mask of shape {list(mask.shape)} does not fit an output of shape {list(shape)}"
+                    f"a region mask of shape {list(mask.shape)} does not fit an output of shape {list(shape)}; "
+                    "it must have the output's height and width"
                 )
-            _check_classes(np.asarray([class_index]), shape[1])
-            seed[:, class_index] = mask
+            _check_classes(np.asarray([class_index]), maps.shape[1])
+            maps[:, class_index] = mask
         else:
             position = self.value
             if not position:
@@ -177,11 +187,7 @@ class Target:
                     f"the output has the shape {list(shape)}, so there is no predicted class: say what to explain with "
                     "Target.index((i, j ...)), Target.pixel, Target.region or Target.box"
                 )
-            if len(position) != seed.ndim - 1 or any(
-                not 0 <= i < size for i, size in zip(position, shape[1:], strict=False)
-            ):
-                raise TargetError(f"there is no entry {list(position)} in an output of shape {list(shape)}")
-            seed[(slice(None), *position)] = 1
+            seed[_position(position, shape)] = 1
         return seed
 
     def __str__(self) -> str:
@@ -189,14 +195,33 @@ class Target:
         if self.kind == "top":
             return "predicted" if self.value == 1 else f"top {self.value}"
         if self.kind == "contrast":
-            return f"{self.value[0]} rather than {self.value[1]}"
+            return " rather than ".join(_text(entry) for entry in self.value)
         if self.kind == "region":
             return f"class {self.value[0]} over a region"
         if self.kind == "per_row":
             return "one class per row"
-        if isinstance(self.value, tuple):
-            return f"entry {','.join(map(str, self.value))}"
-        return str(self.value)
+        return _text(self.value)
+
+
+def _text(entry: int | tuple[int, ...]) -> str:
+    return str(entry) if isinstance(entry, int) else f"entry {','.join(map(str, entry))}"
+
+
+def _entry(i: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    return tuple(_whole(j) for j in i) if isinstance(i, tuple) else _class(i)
+
+
+def _position(entry: int | tuple[int, ...], shape: Sequence[int]) -> tuple[slice | int, ...]:
+    """Returns where an entry is in all rows.
+
+    Raises:
+        TargetError: The output has no such entry.
+    """
+    position = (entry,) if isinstance(entry, int) else entry
+    inside = all(0 <= i < size for i, size in zip(position, shape[1:], strict=False))
+    if len(position) != len(shape) - 1 or not inside:
+        raise TargetError(f"there is no entry {list(position)} in an output of shape {list(shape)}")
+    return (slice(None), *position)
 
 
 def _class(number: int) -> int:

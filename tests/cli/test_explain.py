@@ -10,6 +10,7 @@ from typing import Any
 
 import builders
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -229,3 +230,51 @@ def test_shapes_of_the_demo_model(run: Any) -> None:
     assert result.exit_code == 0, result.output
     entries = json.loads(result.stdout)["inputs"]
     assert [Path(e["input"]).stem for e in entries] == [e["results"][0]["label"] for e in entries]
+
+
+@pytest.fixture
+def maps(save_onnx: Any, tmp_path: Path) -> tuple[Path, Path]:
+    """A model with the outputs map (N, 4, 8, 8), boxes (N, 64, 4) and others, and two samples for it."""
+    sample = tmp_path / "two.npy"
+    np.save(sample, np.random.default_rng(5).standard_normal((2, 3, 8, 8)).astype(np.float32))
+    return save_onnx(builders.multi_output()), sample
+
+
+REGION = np.zeros((8, 8), np.float32)
+REGION[2:5, 3:7] = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("map=pixel:1,4,6", xgraph.Target.pixel(1, 4, 6, output="map")),
+        ("map=index:3,0,7", xgraph.Target.index((3, 0, 7), output="map")),
+        ("boxes=box:10,2", xgraph.Target.box(10, 2, output="boxes")),
+        ("map=region:2,{folder}/mask.png", xgraph.Target.region(2, REGION, output="map")),
+        ("map=region:2,{folder}/a,b=c.npy", xgraph.Target.region(2, REGION / 2, output="map")),
+    ],
+)
+def test_targets_on_any_output(
+    run: Any, maps: tuple[Path, Path], tmp_path: Path, text: str, target: xgraph.Target
+) -> None:
+    Image.fromarray((REGION * 255).astype(np.uint8)).save(tmp_path / "mask.png")
+    np.save(tmp_path / "a,b=c.npy", REGION / 2)
+    model, sample = maps
+    result = run("explain", model, sample, "-m", "gradient", "-t", text.format(folder=tmp_path))
+    assert result.exit_code == 0, result.output
+    found = [xgraph.Attribution.load(path) for path in sorted(Path("explanations").glob("*.npz"))]
+    expected = xgraph.explain(xgraph.load(model), np.load(sample), target=target)
+    assert [one.target.output for one in found] == [target.output] * 2
+    np.testing.assert_allclose([one.values["image"][0] for one in found], expected.values["image"], rtol=1e-6)
+
+
+def test_compiled_for_another_output(run: Any, maps: tuple[Path, Path]) -> None:
+    model, sample = maps
+    result = run("compile", model, "-m", "gradient", "-t", "map=pixel:0,0,0", "-o", "map.onnx")
+    assert result.exit_code == 0, result.output
+    session = onnxruntime.InferenceSession("map.onnx")
+    seed = np.zeros((2, 4, 8, 8), np.float32)
+    seed[:, 1, 4, 6] = 1
+    (found,) = session.run(["xg_attribution"], {"image": np.load(sample), "xg_seed": seed})
+    expected = xgraph.explain(xgraph.load(model), np.load(sample), target=xgraph.Target.pixel(1, 4, 6, output="map"))
+    np.testing.assert_allclose(found, expected.values["image"], rtol=1e-6)

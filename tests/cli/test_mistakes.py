@@ -207,7 +207,15 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     "too few targets": (explain("-t", "1,2"), 1, r"2 targets were given for 1 samples"),
     "unknown form": (explain("-t", "best:1"), 1, r"'best:1' is not understood; write"),
     "contrast of one": (explain("-t", "contrast:1"), 1, r"not understood"),
-    "a region": (explain("-t", "region:1"), 1, r"is for Python: xgraph\.Target\.region"),
+    "a region without a mask": (explain("-t", "region:1"), 1, r"write region:C,MASK\.png or region:C,MASK\.npy"),
+    "a mask that is not there": (explain("-t", "region:1,no.png"), 1, r"no\.png"),
+    "a mask of another kind": (explain("-t", "region:1,mask.txt"), 1, r"mask\.txt is no picture and no \.npy file"),
+    "a mask that is broken": (
+        lambda p: explain("-t", f"region:1,{p.file('m.npy', 'x')}")(p),
+        1,
+        r"m\.npy is not a readable NumPy file",
+    ),
+    "no such output": (explain("-t", "logit=3"), 1, r"the model has no output 'logit'; (did you mean|it has) '?\w+"),
     "rank out of range": (explain("-t", "top:6"), 1, r"rank 6 does not exist"),
     "a pixel of a classifier": (explain("-t", "pixel:1,2,3"), 1, r"there is no entry \[1, 2, 3\]"),
     "a class of a map": (

@@ -64,6 +64,16 @@ def model_options(function: F) -> F:
     return function
 
 
+def target_option(function: F) -> F:
+    """Adds ``--target``; ``xgraph.cli.targets`` reads it."""
+    text = (
+        "What is explained: class number or label, 3,7,7 (one per sample), top:K, contrast:A,B, index:I,J, "
+        "pixel:C,Y,X, region:C,MASK.png or box:I,C; OUTPUT=T of an output other than the first. "
+        "Default: the predicted class."
+    )
+    return click.option("-t", "--target", metavar="T", help=text)(function)
+
+
 def preprocess_options(function: F) -> F:
     """Adds the options that say how pictures become the model's input."""
     for decorate in (

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from xgraph.cli.base import Command, check_writable, print_json, settings_from
+from xgraph.cli.base import Command, check_writable, print_json, settings_from, target_option
 from xgraph.of import OF
 
 
@@ -15,7 +15,7 @@ from xgraph.of import OF
 @click.argument("model")
 @click.option("-m", "--method", default="gradient", show_default=True, metavar="M")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the method; repeatable.")
-@click.option("-t", "--target", metavar="T", help="As in explain; default: the predicted class.")
+@target_option
 @click.option("--of", type=click.Choice(OF), default="logit", show_default=True)
 @click.option("-b", "--batch", type=click.IntRange(1), default=8, show_default=True, metavar="N")
 @click.option(
@@ -58,7 +58,8 @@ def bench(
     parameters = distribute(settings_from(pairs), (method,))[method]
     loaded = xgraph.load(model)
     labels = loaded.preprocess.labels if loaded.preprocess else ()
-    program = xgraph.Program(loaded, create(method, parameters), read_target(target, of, labels), precision=precision)
+    chosen = read_target(target, of, labels, [port.name for port in loaded.outputs])
+    program = xgraph.Program(loaded, create(method, parameters), chosen, precision=precision)
     figures = measure(program, batch=batch, device=device, threads=threads, rounds=rounds)
     if as_json == "-":
         print_json(figures)

@@ -15,6 +15,7 @@ from xgraph.cli.base import (
     preprocess_options,
     settings_from,
     spec_from,
+    target_option,
 )
 from xgraph.errors import XGraphError
 from xgraph.of import OF
@@ -30,6 +31,7 @@ from xgraph.of import OF
 )
 @click.option("-m", "--method", "methods", multiple=True, metavar="M", help="Also compile this method; repeatable.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
+@target_option
 @click.option("--of", type=click.Choice(OF), help="What is explained; default: logit, or what the variant says.")
 @click.option(
     "--profile",
@@ -47,15 +49,22 @@ def compile_(
     output: str | None,
     methods: tuple[str, ...],
     pairs: tuple[str, ...],
+    target: str | None,
     of: Any,
     profile: str,
     precision: str,
     **preprocess: Any,
 ) -> None:
-    """Compile MODEL into a bundle of explanation graphs, or one method into one ONNX file."""
+    """Compile MODEL into a bundle of explanation graphs, or one method into one ONNX file.
+
+    The class is never baked in: of --target, the output counts, and whether one class is chosen per sample, which
+    the graph is fed as xg_target, or entries of a map or box, fed as xg_seed.
+    """
     import xgraph
     from xgraph.bundle import check_replaceable, write_bundle
     from xgraph.cli.parameters import distribute
+    from xgraph.cli.targets import read_target
+    from xgraph.methods import create, objective
     from xgraph.runtime.providers import choose
 
     path = Path(output) if output else Path(f"{Path(model).stem or 'model'}.xgraph")
@@ -72,10 +81,15 @@ def compile_(
     parameters = distribute(settings_from(pairs), methods or ("gradient",))
     loaded = load(model, params, no_verify, spec_from(preprocess))
     names = methods if single else dict.fromkeys(("gradient", *methods))
-    programs = [
-        xgraph.compile(loaded, name, profile=profile, precision=precision, of=of, **parameters.get(name, {}))
-        for name in names
-    ]
+    programs = []
+    for name in names:
+        chosen: Any = None
+        if target is not None:
+            labels = loaded.preprocess.labels if loaded.preprocess else ()
+            own = of or objective(create(name, parameters.get(name, {})), loaded)
+            chosen = read_target(target, own, labels, [port.name for port in loaded.outputs])
+        settings = {"profile": profile, "precision": precision, "of": of, "target": chosen}
+        programs.append(xgraph.compile(loaded, name, **settings, **parameters.get(name, {})))
     if single:
         programs[0].save(path)
         click.echo(f"{path}: {methods[0]}, runs with onnxruntime alone")

@@ -19,6 +19,7 @@ from xgraph.cli.base import (
     progress_bar,
     settings_from,
     spec_from,
+    target_option,
 )
 from xgraph.errors import TargetError
 from xgraph.of import OF
@@ -29,13 +30,7 @@ from xgraph.of import OF
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("-m", "--method", "methods", multiple=True, metavar="M", help="A method; required, repeatable.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the methods; repeatable.")
-@click.option(
-    "-t",
-    "--target",
-    metavar="T",
-    help="Class number, label, 3,7,7 (one per sample), top:K, contrast:A,B, pixel:C,Y,X or box:I,C. "
-    "Default: the predicted class.",
-)
+@target_option
 @click.option("--of", type=click.Choice(OF), help="What is explained; default: logit, or what the variant says.")
 @click.option(
     "-d",
@@ -94,7 +89,7 @@ def explain(
     check_writable(folder)
     loaded = load(model, params, no_verify, spec_from(preprocess))
     labels = loaded.preprocess.labels if loaded.preprocess else ()
-    chosen = read_target(target, of or "logit", labels)
+    chosen = read_target(target, of or "logit", labels, [port.name for port in loaded.outputs])
     programs = []
     for name in methods:
         method = create(name, parameters[name])
