@@ -34,9 +34,13 @@ def check_structure(model: onnx.ModelProto) -> None:
         GraphError: It does not.
     """
     versions = {_domain(entry.domain): entry.version for entry in model.opset_import}
-    for domain, count in Counter(_domain(entry.domain) for entry in model.opset_import).items():
+    # skl2onnx writes the same import twice, which every runtime takes.
+    imports = {(_domain(entry.domain), entry.version) for entry in model.opset_import}
+    for domain, count in Counter(domain for domain, _ in imports).items():
         if count > 1:
-            raise GraphError(f"the model imports the operator set '{domain or 'ai.onnx'}' {count} times; keep one")
+            raise GraphError(
+                f"the model imports the operator set '{domain or 'ai.onnx'}' in {count} versions; keep one"
+            )
     _check_calls(model, versions)
     functions = {(function.domain, function.name): function for function in model.functions}
     for function in model.functions:
