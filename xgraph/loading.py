@@ -23,7 +23,7 @@ from xgraph.exporters.base import Check
 from xgraph.graph.evaluator import detach_weights
 from xgraph.graph.io import opset, read
 from xgraph.graph.layers import SCOPE, layers
-from xgraph.graph.normalise import normalise
+from xgraph.graph.normalise import has_vendors_operators, normalise
 from xgraph.graph.normalise.batch import free_batch
 from xgraph.graph.patterns import find_embeddings, find_heads
 from xgraph.graph.ports import Port, ports
@@ -51,7 +51,8 @@ def load_model(
     with _exported(exporter, files, digest, verify) as exported, _in_one_line(files[0]):
         raw = read(exported.path)
         _stamp_scopes(raw, exported.scopes)
-        graph = normalise(raw, evaluator=evaluate if verify and opset(raw) < 18 else None)
+        rewritten = opset(raw) < 18 or has_vendors_operators(raw)
+        graph = normalise(raw, evaluator=evaluate if verify and rewritten else None)
         if verify:
             graph = free_batch(graph, evaluate) or graph
         if verify and exported.check is not None:

@@ -29,6 +29,7 @@ def run_session(
 def _run(model: bytes, weights: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # as xgraph runs models
     if weights:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)

@@ -302,9 +302,9 @@ def test_normalising_twice_changes_nothing(parse):
 
 
 def test_other_domains_are_left_alone(parse, evaluator):
-    text = """g (float[N, 4] x) => (float[N, 4] y) { a = com.microsoft.QuickGelu(x) b = Identity(a) y = Relu(b) }"""
+    text = """g (float[N, 4] x) => (float[N, 4] y) { a = com.microsoft.ScaledSiLU(x) b = Identity(a) y = Relu(b) }"""
     result = normalise(parse(text, domains=', "com.microsoft": 1, "ai.onnx.ml": 3'), evaluator=evaluator)
-    assert ops(result) == ["QuickGelu", "Relu"]
+    assert ops(result) == ["ScaledSiLU", "Relu"]
     assert dict(result.opset_imports) == {"": 18, "com.microsoft": 1}
 
 

@@ -27,6 +27,8 @@ class Session:
         options = ort.SessionOptions()
         # Fatal only: an error reaches the user as an exception, once, or is expected and caught.
         options.log_severity_level = 4
+        # Else the engine quantises float weights that it finds between quantised activations: other numbers, no sign.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads:
             options.intra_op_num_threads = threads
         if batch:

@@ -14,7 +14,8 @@ from xgraph.graph.evaluator import Evaluator
 from xgraph.graph.normalise.branches import take_constant_branches
 from xgraph.graph.normalise.collected import stack_collected
 from xgraph.graph.normalise.constants import fold_constants, lift_constants
-from xgraph.graph.normalise.decompose import decompose
+from xgraph.graph.normalise.decompose import decompose, has_vendors_operators
+from xgraph.graph.normalise.decompose.microsoft import adopt_homeless
 from xgraph.graph.normalise.dims import name_dims
 from xgraph.graph.normalise.identity import remove_identities
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims, unknown_ranks
@@ -24,6 +25,7 @@ from xgraph.graph.normalise.more_shapes import register_more_shapes
 from xgraph.graph.normalise.names import repair_names, unify_default_domain
 from xgraph.graph.normalise.opset import convert_opset
 from xgraph.graph.normalise.pads import resolve_auto_pad
+from xgraph.graph.normalise.quantised import float_quantised
 from xgraph.graph.normalise.reshape import fix_shape_arithmetic
 from xgraph.graph.normalise.sequences import resolve_sequences
 from xgraph.graph.normalise.transpose import merge_batched_transposes
@@ -31,7 +33,7 @@ from xgraph.graph.normalise.unused import drop_initializer_inputs, remove_unused
 from xgraph.graph.normalise.verify import check, compare
 from xgraph.graph.prune import remove_unused
 
-__all__ = ["normalise", "unknown_ranks"]
+__all__ = ["has_vendors_operators", "normalise", "unknown_ranks"]
 
 _MOST_ROUNDS = 12
 """Each round of shape arithmetic peels one layer of a chain; real exports need two or three."""
@@ -56,6 +58,7 @@ def normalise(model: ir.Model, *, evaluator: Evaluator | None = None) -> ir.Mode
     complete_loops(copy)
     lift_constants(copy)
     remove_unused(copy)
+    adopt_homeless(copy)
     copy = convert_opset(copy)
     lift_constants(copy)
     repair_names(copy)
@@ -84,6 +87,7 @@ def _simplify(model: ir.Model) -> None:
         infer_shapes(model)
         changed |= merge_batched_transposes(model)
         changed |= fix_shape_arithmetic(model)
+        changed |= float_quantised(model)
         if take_constant_branches(model):
             decompose(model)
             changed = True

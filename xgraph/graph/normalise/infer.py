@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import onnx_ir as ir
 import onnx_shape_inference as inference
@@ -81,8 +83,30 @@ def _forget(model: ir.Model, opened: set[ir.Value]) -> None:
 def _infer(model: ir.Model) -> None:
     try:
         inference.infer_symbolic_shapes(model, warn_on_missing=False)
+    except (inference.OpUsageError, inference.ShapeInferenceError):
+        # Inference knows some vendors' operators, but not every use of them that their runtimes allow.
+        with _only_standard(model):
+            _infer_standard(model)
+
+
+def _infer_standard(model: ir.Model) -> None:
+    try:
+        inference.infer_symbolic_shapes(model, warn_on_missing=False)
     except (inference.OpUsageError, inference.ShapeInferenceError) as error:
         raise GraphError(f"shape inference: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _only_standard(model: ir.Model) -> Iterator[None]:
+    """Hides the operators of other domains from shape inference."""
+    domains = {node: node.domain for node in model.graph.all_nodes() if node.domain}
+    for node in domains:
+        node.domain = "unknown"
+    try:
+        yield
+    finally:
+        for node, domain in domains.items():
+            node.domain = domain
 
 
 def _open(before: ir.Value, after: ir.Value) -> bool:
@@ -144,3 +168,43 @@ def unknown_ranks(model: ir.Model) -> tuple[str, ...]:
     return tuple(
         o.name or "" for n in model.graph for o in n.outputs if o.shape is None and (o.uses() or o.is_graph_output())
     )
+
+
+class Reinfer:
+    """Infers again, node by node in topological order, what depends on values whose shapes became known."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._versions = dict(model.graph.opset_imports)
+        self._context = inference.ShapeInferenceContext(self._versions)
+        shapes = [value.shape for node in model.graph for value in node.outputs if value.shape is not None]
+        text = " ".join(dim.value or "" for shape in shapes for dim in shape if isinstance(dim, ir.SymbolicDim))
+        self._context.reserve_symbol_names(set(_ANONYMOUS.findall(text)))
+        self._fresh: set[ir.Value] = set()
+        inference.registry.collect()
+
+    def changed(self, values: Iterable[ir.Value]) -> None:
+        """Notes values whose shapes are new."""
+        self._fresh.update(values)
+
+    def __call__(self, node: ir.Node) -> None:
+        """Infers the outputs of ``node`` if one of its inputs is new, in place.
+
+        Raises:
+            GraphError: The node does not fit its operands.
+        """
+        if not any(value in self._fresh for value in node.inputs if value is not None):
+            return
+        infer = inference.registry.get(node.domain, node.op_type, version=self._versions.get(node.domain, 1))
+        if infer is None:
+            return
+        declared = [value.shape for value in node.outputs]
+        for value in node.outputs:
+            value.shape = None
+            value.metadata_props.pop(inference.SYM_DATA_KEY, None)
+        try:
+            infer(self._context, node)
+        except (inference.OpUsageError, inference.ShapeInferenceError) as error:
+            raise GraphError(f"shape inference of '{node.name}': {' '.join(str(error).split())}") from error
+        for value, shape in zip(node.outputs, declared, strict=True):
+            value.shape = shape if value.shape is None else ir.Shape(simplified(dim) for dim in value.shape)
+        self.changed(node.outputs)

@@ -22,6 +22,7 @@ from xgraph.rules.vjp import (  # noqa: F401  each module fills the book when it
     movement,
     normalisation,
     pooling,
+    quantised,
     recurrent,
     reduction,
     resampling,
