@@ -19,7 +19,7 @@ from xgraph.graph.patterns.hard_swish import HardSwish, match_hard_swish
 from xgraph.graph.patterns.head import find_heads
 from xgraph.graph.patterns.layer_norm import LayerNorm, match_layer_norm
 from xgraph.graph.patterns.linear import Linear, match_linear
-from xgraph.graph.patterns.match import made_by
+from xgraph.graph.patterns.match import made_by, unquantised
 from xgraph.graph.patterns.residual import find_residuals
 from xgraph.graph.patterns.silu import Silu, match_silu
 from xgraph.graph.shapes import dims, is_float, named_dims
@@ -31,7 +31,7 @@ _TORCH_SCOPES = "pkg.torch.onnx.name_scopes"
 _PLUMBING = frozenset({
     "Reshape", "Transpose", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Expand", "Split", "Identity", "Cast",
     "CastLike", "Gather", "GatherND", "GatherElements", "Pad", "Tile", "Dropout", "ScatterND", "ScatterElements",
-    "Where", "IsNaN",
+    "Where", "IsNaN", "QuantizeLinear", "DequantizeLinear",
 })  # fmt: skip
 """Moves numbers without computing any; a layer only where it ends a module."""
 _SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"})
@@ -190,7 +190,7 @@ def _data_path(model: ir.Model) -> list[ir.Node]:
     for node in model.graph:
         if not node.outputs or node.op_type in _SHAPE_ONLY:
             continue
-        if not is_float(node.outputs[0]):
+        if not is_float(node.outputs[0]) and node.op_type != "QuantizeLinear":
             if any(value in integers for value in node.inputs if value is not None):
                 integers.update(node.outputs)
             continue
@@ -316,7 +316,7 @@ def _is_attention(node: ir.Node) -> bool:
         return False
     value = node.inputs[0]
     for _ in range(6):
-        step = None if value is None else value.producer()
+        step = None if value is None else unquantised(value).producer()
         if step is None:
             return False
         if step.op_type == "MatMul":
@@ -339,7 +339,9 @@ def _map_roles(listed: Sequence[ir.Node]) -> dict[ir.Node, str]:
         known = dims(output)
         if known is None or len(known) != 4 or node.op_type in _BREAKS_MAPS:
             continue
-        if node.op_type not in _MAKES_MAPS and not any(value in maps for value in node.inputs if value is not None):
+        if node.op_type not in _MAKES_MAPS and not any(
+            unquantised(value) in maps for value in node.inputs if value is not None
+        ):
             continue
         maps.add(output)
         if all(isinstance(d, str) or (d is not None and d > 1) for d in known[2:]):

@@ -14,7 +14,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from xgraph.graph.patterns.match import NearMiss, made_by
+from xgraph.graph.patterns.match import NearMiss, made_by, unquantised
 from xgraph.graph.patterns.silu import match_silu
 from xgraph.graph.shapes import Dim, dims, is_float, named_dims, same
 
@@ -52,7 +52,8 @@ class Head:
     output: ir.Value
     kind: HeadKind
     logits: ir.Value
-    """The output itself when there is no head."""
+    """The output itself when there is no head. Of a quantised model, what is rounded to the grid and clipped to its
+    ends: the largest logit often lies at the end, where nothing changes any more."""
     probability: ir.Value | None
     """What Softmax, LogSoftmax or Sigmoid returns, in the order of axes of the output; None without a head."""
     axis: int | None
@@ -86,8 +87,8 @@ def _head(output: ir.Value) -> Head:
         value = source
     node = made_by(value, *_KINDS)
     if node is None or node.inputs[0] is None:
-        return Head(output, "none", output, None, None, None, _hidden_activation(output))
-    kind, logits, probability = _KINDS[node.op_type], node.inputs[0], value
+        return Head(output, "none", unquantised(output), None, None, None, _hidden_activation(output))
+    kind, logits, probability = _KINDS[node.op_type], unquantised(node.inputs[0]), value
     perm: tuple[int, ...] | None = None
     known = dims(logits)
     if known is None and kind != "sigmoid":

@@ -18,9 +18,25 @@ class NearMiss:
     reason: str
 
 
+def unquantised(value: ir.Value) -> ir.Value:
+    """Returns what ``value`` was before it was rounded to the grid of a quantised model; else ``value``."""
+    while (node := value.producer()) is not None and node.op_type == "DequantizeLinear" and not node.domain:
+        before = None if node.inputs[0] is None else node.inputs[0].producer()
+        if before is None or before.op_type != "QuantizeLinear" or before.domain or not _same_grid(before, node):
+            break
+        value = before.inputs[0]  # type: ignore[assignment]
+    return value
+
+
+def _same_grid(a: ir.Node, b: ir.Node) -> bool:
+    """Tells whether two nodes have the same scale; sums of integers are dequantised in steps of 1."""
+    left, right = constant(a.inputs[1]), constant(b.inputs[1])
+    return a.inputs[1] is b.inputs[1] or (left is not None and right is not None and np.array_equal(left, right))
+
+
 def made_by(value: ir.Value | None, *ops: str) -> ir.Node | None:
-    """Returns the node that computes ``value`` if it is one of the default domain's ``ops``."""
-    node = None if value is None else value.producer()
+    """Returns the node that computes ``value``, up to rounding, if it is one of the default domain's ``ops``."""
+    node = None if value is None else unquantised(value).producer()
     return node if node is not None and not node.domain and node.op_type in ops else None
 
 
