@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import erf as _erf
+
 import numpy as np
 import pytest
 
@@ -461,3 +463,41 @@ def test_variants_that_are_not_known_are_refused(text, reason, parse):
     given = "float[2, 5, 8] x, float[8, 24] w, int32[6] m, float[2, 3, 4, 4] v, float[6, 3, 3, 3] k"
     with pytest.raises(GraphError, match=reason):
         normalise(parse(f"g ({given}) => (float y) {{ y = com.microsoft.{text} }}", domains=DOMAINS))
+
+
+erf = np.vectorize(_erf, otypes=[np.float32])
+
+
+def softmax(x, axis):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+# ONNX Runtime has these for GPUs only.
+WITHOUT_A_CPU_KERNEL = {
+    "BiasSoftmax<axis = 3>(x, y)": lambda x, y: softmax(x + y, 3),
+    "BiasSoftmax<axis = 2>(x, y)": lambda x, y: softmax(x + y, (2, 3)),
+    "BiasDropout(x, y, y)": lambda x, y: x + 2 * y,
+    "BiasSplitGelu(x, y)": lambda x, y: (
+        (x + y)[..., :2] * 0.5 * (x + y)[..., 2:] * (1 + erf((x + y)[..., 2:] / 2**0.5))
+    ),
+}
+
+
+@pytest.mark.parametrize("call", WITHOUT_A_CPU_KERNEL)
+def test_same_formula(call, parse, run):
+    text = f"g (float[2, 3, 4, 4] x, float[4] y) => (float z) {{ z = com.microsoft.{call} }}"
+    x, y = array(2, 3, 4, 4), array(4)
+    (found,) = run(normalise(parse(text, domains=DOMAINS)), {"x": x, "y": y})
+    np.testing.assert_allclose(found, WITHOUT_A_CPU_KERNEL[call](x, y), rtol=1e-4, atol=1e-6)
+
+
+def test_convolution_with_channels_last(parse, run):
+    x, w, c, z = array(2, 6, 6, 3), array(5, 3, 3, 3), array(5), array(2, 4, 4, 5)
+    plain = "g (float[2, 3, 6, 6] x, float[2, 5, 4, 4] z) => (float y) { a = Conv(x, w, c) b = Add(a, z) y = Relu(b) }"
+    last = """g (float[2, 6, 6, 3] x, float[2, 4, 4, 5] z) => (float y)
+        { y = com.microsoft.NhwcFusedConv<activation = "Relu">(x, w, c, z) }"""
+    first = {"x": np.moveaxis(x, 3, 1), "z": np.moveaxis(z, 3, 1)}
+    (expected,) = run(parse(plain, weights={"w": np.moveaxis(w, 3, 1).copy(), "c": c}), first)
+    model = normalise(parse(last, weights={"w": w, "c": c}, domains=DOMAINS))
+    np.testing.assert_allclose(np.moveaxis(run(model, {"x": x, "z": z})[0], 3, 1), expected, rtol=1e-4, atol=1e-5)

@@ -21,8 +21,6 @@ from xgraph.graph.normalise.grid import dequantised
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
 
-Float = Callable[..., Value]
-
 
 def binary(op: str) -> Callable[[Emit, Site], Sequence[Value]]:
     """``Q(op(DQ a, DQ b))``."""
