@@ -36,8 +36,6 @@ class Case:
     inputs: Mapping[str, tuple[tuple[int, ...], str]]
     """Shape behind the batch, and dtype."""
     score: Callable[[Outputs], paddle.Tensor] = of_class
-    rows: int = 2
-    """Fewer where there are so many kinks that hardly any row is far from all of them."""
 
     def specs(self) -> list[InputSpec]:
         return [InputSpec([None, *shape], dtype, name) for name, (shape, dtype) in self.inputs.items()]
@@ -151,10 +149,10 @@ class WithLengths(Recurrent):
         return self.classify(sequence, seq_len)
 
 
-def vision(name: str, size: int, channels: int = 3, rows: int = 2, **options: float) -> Case:
+def vision(name: str, size: int, channels: int = 3, **options: float) -> Case:
     options = {"num_classes": CLASSES, **options}
     make = getattr(paddle.vision.models, name)
-    return Case(partial(make, **options), {"image": ((channels, size, size), "float32")}, rows=rows)
+    return Case(partial(make, **options), {"image": ((channels, size, size), "float32")})
 
 
 def headless(name: str, size: int, width: int) -> Case:
@@ -181,9 +179,9 @@ CASES: Mapping[str, Case] = {
     "resnet18": vision("resnet18", 48),
     "resnext": residual(40, width=16, groups=8),
     "wide_resnet": residual(40, width=96),
-    "densenet121": vision("densenet121", 32, rows=1),
-    "googlenet": vision("googlenet", 192, rows=1),
-    "inception_v3": vision("inception_v3", 80, rows=1),
+    "densenet121": vision("densenet121", 32),
+    "googlenet": vision("googlenet", 192),
+    "inception_v3": vision("inception_v3", 80),
     "mobilenet_v1": vision("mobilenet_v1", 48, scale=0.25),
     "mobilenet_v2": vision("mobilenet_v2", 48, scale=0.25),
     "mobilenet_v3_small": vision("mobilenet_v3_small", 64),

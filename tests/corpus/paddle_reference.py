@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 from corpus.paddle_models import CASES, Case
-from e2e.closeness import NUDGE, steadiest
 from paddle import nn
 from paddle.base import framework
 
-CANDIDATES = 7
+ROWS = 6
 RECURRENT = (nn.LSTM, nn.GRU)
 
 
@@ -43,21 +42,6 @@ def double(model: nn.Layer, case: Case) -> nn.Layer:
     return copy
 
 
-def steady_feeds(case: Case, single: nn.Layer, model: nn.Layer) -> dict[str, np.ndarray]:
-    """Returns the rows, of some, that are farthest from a kink: nudged weights and float32 change them least."""
-    random = np.random.Generator(np.random.Philox(5))
-    exact = {key: value.numpy() for key, value in model.state_dict().items()}
-    draw = {key: random.standard_normal(value.shape) for key, value in exact.items()}
-    found, seen = case.feeds(CANDIDATES), []
-    for nudge in (0.0, NUDGE, -NUDGE):
-        model.set_state_dict({key: value * (1 + nudge * draw[key]) for key, value in exact.items()})
-        seen.append(gradient(model, case, found)[1])
-    model.set_state_dict(exact)
-    seen.append(gradient(single, case, found)[1])
-    rows = steadiest(seen[0], seen[1:], case.rows)
-    return {key: each[rows] for key, each in found.items()}
-
-
 def write(name: str, folder: Path) -> None:
     """Exports one model and its reference."""
     case = CASES[name]
@@ -72,7 +56,7 @@ def write(name: str, folder: Path) -> None:
     for layer in [*model.sublayers(), *exact.sublayers()]:
         if isinstance(layer, RECURRENT):
             layer.train()  # they have no backward pass in evaluation mode
-    feeds = steady_feeds(case, model, exact)
+    feeds = case.feeds(ROWS)
     stored = {f"feed:{key}": value for key, value in feeds.items()}
     for precision, computed in (("float32", model), ("float64", exact)):
         stored[f"scores:{precision}"], stored[f"gradient:{precision}"] = gradient(computed, case, feeds)
