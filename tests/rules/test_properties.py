@@ -120,10 +120,17 @@ def test_rows_broadcast_both_ways(op: str) -> None:
 
 NEEDS_SAMPLES = {
     "AveragePool", "Col2Im", "Conv", "ConvTranspose", "DeformConv", "Flatten", "GlobalAveragePool", "GridSample",
-    "GroupNormalization", "LRN", "Resize",
+    "GroupNormalization", "LRN", "NegativeLogLikelihoodLoss", "Resize", "SoftmaxCrossEntropyLoss",
 }  # fmt: skip
 """The reference evaluator runs these, or what their gradients are made of, on no empty batch."""
-BATCHED = [row for row in ROWS if row.dynamic and row.op not in NEEDS_SAMPLES]
+
+
+def over_samples(row: Case) -> bool:
+    """Tells whether a row reduces over its samples, of which there must be some."""
+    return row.op.startswith("Reduce") and "keepdims=0" in row.name and "told" in row.name
+
+
+BATCHED = [row for row in ROWS if row.dynamic and row.op not in NEEDS_SAMPLES and not over_samples(row)]
 
 
 @pytest.mark.parametrize("row", BATCHED, ids=[row.name for row in BATCHED])
@@ -143,12 +150,16 @@ TYPES = {np.float16: "tensor(float16)", np.float32: "tensor(float)", np.float64:
 
 def allows(row: Case, dtype: type) -> bool:
     """Tells whether the standard has the operator in a type."""
+    if row.op == "BitCast" and dtype is not np.float64:
+        return False  # its row keeps that type, and to read the bits of another one has no gradient
     first = next(i for i, x in enumerate(row.inputs) if isinstance(x, Draw))
     formals = onnx.defs.get_schema(row.op, row.opset).inputs
     return TYPES[dtype] in formals[min(first, len(formals) - 1)].types
 
 
-TYPED = [(row, dtype) for row in ROWS for dtype in TYPES if allows(row, dtype)]
+MISCOUNTED = {"STFT"}
+"""onnx's own shape inference counts one frequency too many for windows of odd length."""
+TYPED = [(row, dtype) for row in ROWS for dtype in TYPES if allows(row, dtype) and row.op not in MISCOUNTED]
 
 
 @pytest.mark.parametrize(("row", "dtype"), TYPED, ids=[f"{row.name}-{dtype.__name__}" for row, dtype in TYPED])

@@ -47,5 +47,7 @@ def seeds(b: Emit, values: Sequence[Value | None], incoming: Sequence[Value | No
     arrived: dict[Value, Value] = {}
     for value, g in zip(values, incoming, strict=True):
         if value is not None and g is not None:
+            # A spelling may know more of a shape than inference knows of the node's output.
+            g.shape = value.shape if g.shape is None else g.shape
             arrived[value] = b.Add(arrived[value], g) if value in arrived else g
     return arrived

@@ -21,7 +21,6 @@ from xgraph.graph.normalise.identity import remove_identities
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims, unknown_ranks
 from xgraph.graph.normalise.inline import inline_functions
 from xgraph.graph.normalise.loops import complete_loops
-from xgraph.graph.normalise.more_shapes import register_more_shapes
 from xgraph.graph.normalise.names import repair_names, unify_default_domain
 from xgraph.graph.normalise.opset import convert_opset
 from xgraph.graph.normalise.pads import resolve_auto_pad
@@ -48,7 +47,6 @@ def normalise(model: ir.Model, *, evaluator: Evaluator | None = None) -> ir.Mode
     Raises:
         GraphError: The model is not valid, cannot be converted, or computes something else afterwards.
     """
-    register_more_shapes()
     copy = model.clone()
     unify_default_domain(copy)
     inline_functions(copy)

@@ -39,7 +39,8 @@ def infer_shapes(model: ir.Model) -> None:
     while True:
         _forget(model, opened)
         _infer(model)
-        found = {value for loop in _loops(model) for value, after in _states(loop) if _open(value, after)}
+        pairs = [pair for loop in _loops(model) for pair in _states(loop)]
+        found = {value for value, after in pairs if _open(value, after, declared.get(after, (None, None))[0])}
         if not found:
             break
         opened |= found
@@ -109,16 +110,26 @@ def _only_standard(model: ir.Model) -> Iterator[None]:
             node.domain = domain
 
 
-def _open(before: ir.Value, after: ir.Value) -> bool:
-    """Gives a state sizes of its own along the axes that an iteration may change; returns whether there were any."""
+def _open(before: ir.Value, after: ir.Value, declared: ir.Shape | None) -> bool:
+    """Gives a state sizes of its own along the axes that an iteration may change; returns whether there were any.
+
+    Where inference cannot tell whether a size changes, the file may: it declares that an iteration keeps it.
+    """
     if before.shape is None or after.shape is None or len(before.shape) != len(after.shape):
         return False
+    if declared is not None and len(declared) == len(after.shape):
+        triples = zip(before.shape, after.shape, declared, strict=True)
+        after.shape = ir.Shape([told if told == a and _is_anonymous(z) else z for a, z, told in triples])
     own = [re.sub(r"\W", "_", f"{before.name}_dim{axis}") for axis in range(len(before.shape))]
     sizes = zip(before.shape, after.shape, own, strict=True)
     shape = ir.Shape([a if simplified(a) == simplified(z) else name for a, z, name in sizes])
     changed = shape != before.shape
     before.shape = shape
     return changed
+
+
+def _is_anonymous(dim: int | ir.SymbolicDim) -> bool:
+    return isinstance(dim, ir.SymbolicDim) and (dim.value is None or bool(_ANONYMOUS.fullmatch(dim.value)))
 
 
 def _loops(model: ir.Model) -> list[ir.Node]:

@@ -17,6 +17,9 @@ OLDEST = 7
 _HALF_PIXEL = 11
 """From here on Resize has a coordinate mode, whose default differs from what Resize and Upsample did before."""
 
+_SCAN_OVER_ANY_AXIS = 9
+"""Before, Scan ran over the second axis of batches, which the converter does not rewrite."""
+
 _WEIGHTS_APART = 4
 """From this IR version on, a weight need not be an input too."""
 
@@ -38,6 +41,8 @@ def convert_opset(model: ir.Model) -> ir.Model:
         raise GraphError(
             f"the model is of opset {version}; {OLDEST} is the oldest that can be imported: export it again"
         )
+    if version < _SCAN_OVER_ANY_AXIS and any(node.op_type == "Scan" for node in model.graph.all_nodes()):
+        raise GraphError(f"Scan of opset {version} has a batch axis of its own: export the model at opset 9 or later")
     inputs = list(model.graph.inputs)
     weights = _weights_to_inputs(model)
     try:

@@ -1,11 +1,9 @@
-"""Shape inference where onnx_shape_inference knows less of an operator than can be told. Import it for its effect."""
+"""Shape inference of ConstantOfShape with computed sizes, and of Unique along an axis."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 import onnx_shape_inference as inference
-
-import xgraph.graph.computed_axes  # noqa: F401
 
 
 def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
@@ -22,6 +20,24 @@ def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -
     context.set_shape_and_dtype(node.outputs[0], shape, dtype)
 
 
+def unique(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
+    """Keeps the rank where there is an axis; how many there are along it is known only when it runs."""
+    x, axis = node.inputs[0], node.attributes.get("axis")
+    count = context.new_symbolic_dim()
+    if x is None or axis is None or x.shape is None:
+        shape = None if axis is not None else ir.Shape([count])
+    else:
+        sizes = list(x.shape)
+        sizes[axis.as_int()] = count
+        shape = ir.Shape(sizes)
+    context.set_shape_and_dtype(node.outputs[0], shape, None if x is None else x.dtype)
+    along = None if x is None or x.shape is None or axis is None else x.shape[axis.as_int()]
+    inverse = context.new_symbolic_dim() if along is None else along
+    for output, size in zip(node.outputs[1:], (count, inverse, count), strict=False):
+        context.set_shape_and_dtype(output, ir.Shape([size]), ir.DataType.INT64)
+
+
 # Ours come after theirs, so that they are the ones that are found.
 inference.registry.collect()
 inference.registry.register("", "ConstantOfShape", since_version=9)(constant_of_shape)
+inference.registry.register("", "Unique", since_version=11)(unique)

@@ -1,4 +1,4 @@
-"""Shape inference of Split and Squeeze with computed sizes or axes. Import it for its effect.
+"""Shape inference of Split and Squeeze with computed sizes or axes.
 
 onnx_shape_inference takes them for omitted: it splits evenly, and squeezes every axis of size 1.
 """

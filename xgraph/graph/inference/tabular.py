@@ -1,42 +1,13 @@
-"""Shapes that shape inference does not know: most of ``ai.onnx.ml``, and ConstantOfShape of a computed shape."""
+"""Shape inference of ``ai.onnx.ml``."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from functools import cache
 
 import onnx_ir as ir
 import onnx_shape_inference as inference
 
-Infer = Callable[[inference.ShapeInferenceContext, ir.Node], None]
-
 _CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
 _REGRESSORS = {"LinearRegressor": "targets", "SVMRegressor": "", "TreeEnsembleRegressor": "n_targets"}
 """Each with the attribute that counts its columns, if it may have several."""
-
-
-@cache
-def register_more_shapes() -> None:
-    """Makes shape inference know them."""
-    inference.registry.collect()
-    inference.registry.register("", "ConstantOfShape", since_version=9)(_constant_of_shape)
-    for op in _CLASSIFIERS:
-        inference.registry.register("ai.onnx.ml", op)(_classifier)
-    for op in _REGRESSORS:
-        inference.registry.register("ai.onnx.ml", op)(_regressor)
-    for op in ("Scaler", "Normalizer", "Imputer"):
-        inference.registry.register("ai.onnx.ml", op)(_elementwise)
-    inference.registry.register("ai.onnx.ml", "FeatureVectorizer")(_vectorizer)
-
-
-def _constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
-    (target,) = node.inputs
-    if target is None:
-        return
-    fill, number = node.attributes.get("value"), ir.convenience.get_const_tensor(target)
-    known = context.get_symbolic_value(target) if number is None else [int(size) for size in number.numpy()]
-    dtype = _FLOAT if fill is None else fill.as_tensor().dtype
-    context.set_shape_and_dtype(node.outputs[0], None if known is None else ir.Shape(known), dtype)
 
 
 def _classifier(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
@@ -84,3 +55,13 @@ def _rows(node: ir.Node) -> int | ir.SymbolicDim | None:
 def _list(node: ir.Node, name: str) -> tuple[int, ...]:
     attribute = node.attributes.get(name)
     return () if attribute is None else tuple(attribute.value)
+
+
+inference.registry.collect()
+for _op in _CLASSIFIERS:
+    inference.registry.register("ai.onnx.ml", _op)(_classifier)
+for _op in _REGRESSORS:
+    inference.registry.register("ai.onnx.ml", _op)(_regressor)
+for _op in ("Scaler", "Normalizer", "Imputer"):
+    inference.registry.register("ai.onnx.ml", _op)(_elementwise)
+inference.registry.register("ai.onnx.ml", "FeatureVectorizer")(_vectorizer)
