@@ -134,15 +134,15 @@ class Model:
         listed = ", ".join(map(str, offered))
         raise LayerError(f"no input influences the output '{self.output(output).name}' ({listed}): every gradient is 0")
 
-    def resolve_layer(self, name: str | None) -> Place:
-        """Returns the layer ``name``; by default the last one with spatial axes.
+    def resolve_layer(self, name: str | None, output: str | None = None) -> Place:
+        """Returns the layer ``name``; by default the last one with spatial axes on the way to an output.
 
         Raises:
             LayerError: There is none.
         """
         if name is not None:
             return self._place(Wrt("layer", name.removeprefix("layer:")))
-        layer = target_layer(self.layers)
+        layer = target_layer(self.layers, carriers(self.graph, self.output(output).name))
         if layer is not None:
             return self._place(Wrt("layer", layer.name))
         raise LayerError(

@@ -169,3 +169,28 @@ def test_targets_together_and_in_one_file(method: str, net_model: Load, tmp_path
         numbers = np.broadcast_to(np.asarray(-1 if target is None else target, np.int64), 3)
         filed = session.run(["xg_attribution"], {"image": x, "xg_target": np.ascontiguousarray(numbers)})[0]
         np.testing.assert_allclose(filed, expected, rtol=1e-5, atol=1e-6)
+
+
+AUXILIARY = """g (float[N, 3, 8, 8] image) => (float[N, 2] main, float[N, 2] auxiliary) {
+    body = Conv(image, w)
+    maps = Relu(body)
+    low = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(maps)
+    head = Relu(low)
+    pooled = GlobalAveragePool(head)
+    main = Flatten(pooled)
+    aux = Conv(maps, v)
+    rest = GlobalAveragePool(aux)
+    auxiliary = Flatten(rest)
+}"""
+
+
+@pytest.mark.parametrize("method", FORMULAS)
+@pytest.mark.parametrize(("output", "layer"), [(None, "head"), ("main", "head"), ("auxiliary", "aux")])
+def test_default_layer_leads_to_the_explained_output(method: str, output: str | None, layer: str, load_proto) -> None:
+    proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]>\n' + AUXILIARY)
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (2, 3, 1, 1)), ("v", (2, 2, 3, 3))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    x = rng.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    found = xgraph.explain(load_proto(proto), x, method, target=xgraph.Target.index(1, output=output))
+    assert list(found.values) == [layer]

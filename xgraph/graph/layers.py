@@ -7,7 +7,7 @@ framework where that can be recovered, else the value's name.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -22,7 +22,8 @@ from xgraph.graph.patterns.linear import Linear, match_linear
 from xgraph.graph.patterns.match import made_by, unquantised
 from xgraph.graph.patterns.residual import find_residuals
 from xgraph.graph.patterns.silu import Silu, match_silu
-from xgraph.graph.shapes import dims, is_float, named_dims
+from xgraph.graph.reach import carriers
+from xgraph.graph.shapes import Dim, dims, is_float, named_dims
 
 SCOPE = "xgraph.scope"
 """Node metadata key: the path of the module that the node belongs to, as the exporter recovered it."""
@@ -104,9 +105,17 @@ def layers(model: ir.Model) -> tuple[Layer, ...]:
     )
 
 
-def target_layer(found: Sequence[Layer]) -> Layer | None:
-    """Returns the default layer of CAM methods: the last one with spatial axes, or None."""
-    return next((layer for layer in reversed(found) if layer.role == "target layer"), None)
+def target_layer(found: Sequence[Layer], reached: Container[str] | None = None) -> Layer | None:
+    """Returns the default layer of CAM methods: the last one with spatial axes, or None.
+
+    Args:
+        found: the layers of a model.
+        reached: the names of the values that lead to the explained output; None: the first output.
+    """
+    if reached is None:
+        return next((layer for layer in reversed(found) if layer.role == "target layer"), None)
+    maps = [layer for layer in found if layer.role in ("target layer", "cam candidate") and layer.value in reached]
+    return maps[-1] if maps else None
 
 
 def resolve(model: ir.Model, found: Sequence[Layer], name: str) -> str:
@@ -274,7 +283,7 @@ def _roles(model: ir.Model, listed: Sequence[ir.Node]) -> dict[ir.Node, str]:
                     _move_role(roles, node, match.output, "activation")
     roles.update((match.node, "residual add") for match in find_residuals(model))
     roles.update((match.node, "embedding") for match in find_embeddings(model)[0])
-    roles.update(_map_roles(listed))
+    roles.update(_map_roles(model, listed))
     for head in find_heads(model):
         if head.node is not None:
             roles[head.node] = "softmax" if head.kind != "sigmoid" else "sigmoid"
@@ -330,10 +339,24 @@ def _is_attention(node: ir.Node) -> bool:
     return False
 
 
-def _map_roles(listed: Sequence[ir.Node]) -> dict[ir.Node, str]:
-    """The last layer of each resolution, and the last of all."""
+def _map_roles(model: ir.Model, listed: Sequence[ir.Node]) -> dict[ir.Node, str]:
+    """The last layer of each resolution on the way to each output, and the last of all to the first of them."""
+    with_maps = _with_maps(listed)
+    roles: dict[ir.Node, str] = {}
+    for output in filter(is_float, model.graph.outputs):
+        reached = carriers(model, output.name or "")
+        last = {sizes: node for node, sizes in with_maps if node.outputs[0].name in reached}
+        if last:
+            final = max(last.values(), key=listed.index)
+            named = dict.fromkeys(last.values(), "cam candidate")
+            roles = {**named, final: "cam candidate" if roles else "target layer", **roles}
+    return roles
+
+
+def _with_maps(listed: Sequence[ir.Node]) -> list[tuple[ir.Node, tuple[Dim, ...]]]:
+    """Returns the layers that give maps of more than one place, each with their sizes."""
     maps: set[ir.Value] = set()
-    last: dict[tuple[int | str | None, ...], ir.Node] = {}
+    found = []
     for node in listed:
         output = node.outputs[0]
         known = dims(output)
@@ -345,9 +368,5 @@ def _map_roles(listed: Sequence[ir.Node]) -> dict[ir.Node, str]:
             continue
         maps.add(output)
         if all(isinstance(d, str) or (d is not None and d > 1) for d in known[2:]):
-            last[known[2:]] = node
-    if not last:
-        return {}
-    order = {node: i for i, node in enumerate(listed)}
-    final = max(last.values(), key=order.__getitem__)
-    return {node: "target layer" if node is final else "cam candidate" for node in last.values()}
+            found.append((node, known[2:]))
+    return found

@@ -45,4 +45,6 @@ class GradCam:
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one backward pass down to the layer."""
         channels = "mean" if self.variant == "interpretdl" else "sum"
-        return pullback(model, target, [model.resolve_layer(self.layer)], "cam", relu=self.relu, channels=channels)
+        return pullback(
+            model, target, [model.resolve_layer(self.layer, target.output)], "cam", relu=self.relu, channels=channels
+        )

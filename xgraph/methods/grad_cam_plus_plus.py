@@ -37,4 +37,6 @@ class GradCamPlusPlus:
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one backward pass down to the layer."""
-        return pullback(model, target, [model.resolve_layer(self.layer)], "cam_plus_plus", relu=self.relu)
+        return pullback(
+            model, target, [model.resolve_layer(self.layer, target.output)], "cam_plus_plus", relu=self.relu
+        )

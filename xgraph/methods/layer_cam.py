@@ -36,4 +36,4 @@ class LayerCam:
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one backward pass down to the layer."""
-        return pullback(model, target, [model.resolve_layer(self.layer)], "layer_cam", relu=self.relu)
+        return pullback(model, target, [model.resolve_layer(self.layer, target.output)], "layer_cam", relu=self.relu)
