@@ -12,6 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 CLASSES, SIZE = 5, 16
 HEADS = {"softmax": "Softmax", "log_softmax": "LogSoftmax", "sigmoid": "Sigmoid", "none": "Identity"}
+VENDOR = "com.microsoft"
+CROP = np.array([2, 2], np.int32)
 OPSET = 18
 
 
@@ -59,7 +61,9 @@ class Draft:
         graph = helper.make_graph(
             self.nodes, "test", [info(*i) for i in inputs.items()], [info(*o) for o in outputs.items()], self.weights
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+        domains = {"": OPSET} | {node.domain: 1 for node in self.nodes if node.domain}
+        opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -144,12 +148,19 @@ def features_model() -> onnx.ModelProto:
 
 
 def no_rule_model() -> onnx.ModelProto:
-    """Two operators that no book knows, on the way from input to output."""
+    """Two operators of ONNX Runtime's own that no book knows, on the way from input to output."""
     d = Draft(5)
-    x = d("Det", d("Conv", "image", d.weight("w", 4, 3, 3, 3), out="conv"), out="det")
-    x = d("Gemm", x, d.weight("fc.w", 3, 4), out="gemm", transB=1)
-    d("Compress", x, d.constant("kept", np.array([True, False, True])), out="logits", axis=1)
-    return d.model({"image": ["batch", 3, 8, 8]}, {"logits": ["batch", 2]})
+    x = d("Conv", "image", d.weight("w", 4, 3, 3, 3), out="conv")
+    every = d.constant("every", np.zeros((1, 4, 6, 6), np.int32))
+    x = d("MaxpoolWithMask", x, every, out="pooled", domain=VENDOR, kernel_shape=[2, 2], strides=[2, 2])
+    places = d.constant("places", np.array([[0.0, 0.0, 1.0, 1.0]], np.float32))
+    x = d("CropAndResize", x, places, d.constant("first", np.zeros(1, np.int32)), d.constant("size", CROP), out="crop",
+          domain=VENDOR)  # fmt: skip
+    d("Flatten", d("GlobalAveragePool", x, out="gap"), out="logits")
+    model = d.model({"image": [1, 3, 8, 8]}, {"logits": [1, 4]})
+    for name, shape in (("pooled", [1, 4, 3, 3]), ("crop", [1, 4, 2, 2])):
+        model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return model
 
 
 def as_float64(model: onnx.ModelProto) -> onnx.ModelProto:

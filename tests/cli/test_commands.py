@@ -66,7 +66,10 @@ def test_inspect(run: Any, tiny_onnx: Path) -> None:
 
 def test_inspect_says_what_is_missing(run: Any, save_onnx: Any) -> None:
     result = run("inspect", save_onnx(builders.no_rule_model()))
-    assert "no rule for Det (1), Compress (1); see --coverage" in result.stdout
+    assert (
+        "no rule for com.microsoft::MaxpoolWithMask (1), com.microsoft::CropAndResize (1); see --coverage"
+        in result.stdout
+    )
     assert "fixed: samples run 1 at a time" in run("inspect", save_onnx(builders.fixed_batch())).stdout
 
 

@@ -122,7 +122,7 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
             model=lambda p: p.save(builders.no_rule_model()), sample=lambda p: p.array(np.zeros((1, 3, 8, 8), "f"))
         ),
         1,
-        r"no rule for Det .*Compress .*inspect --coverage",
+        r"no rule for com.microsoft::MaxpoolWithMask .*CropAndResize .*inspect --coverage",
     ),
     # The method.
     "no method": (
@@ -260,7 +260,7 @@ CASES: dict[str, tuple[Callable[[Place], list[Any]], int, str]] = {
     "compile what has no rule": (
         with_model("compile", lambda p: p.save(builders.no_rule_model())),
         1,
-        r"no rule for Det",
+        r"no rule for com.microsoft::MaxpoolWithMask",
     ),
     "compile for an unknown profile": (lambda p: ["compile", p.model, "--profile", "gpu"], 2, r"'gpu' is not one of"),
     "compile bf16 for the cpu": (lambda p: ["compile", p.model, "--precision", "bf16"], 1, r"openvino only"),
