@@ -21,7 +21,7 @@ def rows() -> list:
     found = []
     for name in operator_cases():
         reasons = [reason for pattern, reason in EXCEPTIONS.items() if fnmatchcase(name, pattern)]
-        failing = [pytest.mark.xfail(reason=reason, raises=(*FAILURES, XGraphError)) for reason in reasons]
+        failing = [pytest.mark.xfail(reason=reason, raises=(*FAILURES, XGraphError, RuntimeWarning)) for reason in reasons]
         found.append(pytest.param(name, id=name, marks=failing))
     return found
 
