@@ -12,6 +12,7 @@ from rules.operator_exceptions import EXCEPTIONS
 
 from xgraph.errors import XGraphError
 
+EXPECTED = (*FAILURES, XGraphError, RuntimeWarning)
 NEWEST = 28
 """The opset for which the list of exceptions is whole; older packages lack some of its cases."""
 
@@ -21,7 +22,7 @@ def rows() -> list:
     found = []
     for name in operator_cases():
         reasons = [reason for pattern, reason in EXCEPTIONS.items() if fnmatchcase(name, pattern)]
-        failing = [pytest.mark.xfail(reason=reason, raises=(*FAILURES, XGraphError, RuntimeWarning)) for reason in reasons]
+        failing = [pytest.mark.xfail(reason=reason, raises=EXPECTED) for reason in reasons]
         found.append(pytest.param(name, id=name, marks=failing))
     return found
 
