@@ -126,7 +126,15 @@ def is_tensor(value: ir.Value) -> bool:
 
 def is_random(body: ir.Graph) -> bool:
     """Tells whether a body draws random numbers, so that it computes something else when it is repeated."""
-    return any(node.op_type in _RANDOM or any(map(is_random, bodies(node))) for node in body)
+    return any(node.op_type in _RANDOM or _drops(node) or any(map(is_random, bodies(node))) for node in body)
+
+
+def _drops(node: ir.Node) -> bool:
+    """Tells whether a node is a Dropout that is not known to be in inference mode."""
+    if node.op_type != "Dropout" or len(node.inputs) < 3 or node.inputs[2] is None:
+        return False
+    training = ir.convenience.get_const_tensor(node.inputs[2])
+    return training is None or bool(training.numpy().any())
 
 
 _RANDOM = frozenset({

@@ -108,7 +108,26 @@ def dtype_of(value: ir.Value) -> np.dtype:
 
 
 def simplified(dim: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
-    """Symbolic arithmetic may end in a number that is still wrapped as an expression."""
-    if isinstance(dim, ir.SymbolicDim) and dim.value is not None and dim.value.isdigit():
+    """Returns a size as it can be read again: numbers as numbers, and ⌈e⌉ as -⌊-e⌋.
+
+    Symbolic arithmetic may end in a number that is still wrapped as an expression, and writes what its reader does
+    not know.
+    """
+    if not isinstance(dim, ir.SymbolicDim) or dim.value is None:
+        return dim
+    if dim.value.isdigit():
         return int(dim.value)
-    return dim
+    return ir.SymbolicDim(_without_ceilings(dim.value)) if _CEILING in dim.value else dim
+
+
+_CEILING = "ceiling("
+
+
+def _without_ceilings(text: str) -> str:
+    while (start := text.find(_CEILING)) >= 0:
+        end, depth = start + len(_CEILING), 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        text = f"{text[:start]}(-floor(-({text[start + len(_CEILING) : end - 1]}))){text[end:]}"
+    return text

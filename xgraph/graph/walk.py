@@ -181,7 +181,7 @@ def _apply(b: Emit, entry: Entry, site: Site, incoming: Sequence[ir.Value | None
         if share is None or not wanted:
             kept.append(None)
         elif entry.broadcasts:
-            kept.append(unbroadcast(b, share, site.input(i)))
+            kept.append(unbroadcast(b, share, site.input(i), _beside(site, i)))
         else:
             kept.append(share)
     return kept
@@ -200,8 +200,23 @@ def _total(b: Emit, shares: Sequence[ir.Value]) -> ir.Value | None:
     return total
 
 
-def unbroadcast(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
-    """Sums ``g`` over the axes along which ``x`` was broadcast to the shape of ``g``."""
+_OWN_AXES = frozenset({"MatMul", "Einsum", "Expand"})
+"""Operators that broadcast, but whose operands' last axes do not face one another."""
+
+
+def _beside(site: Site, i: int) -> list[ir.Value]:
+    """Returns the operands that input ``i`` was broadcast with."""
+    if site.op in _OWN_AXES:
+        return []
+    return [x for j, x in enumerate(site.x) if x is not None and j != i]
+
+
+def unbroadcast(b: Emit, g: ir.Value, x: ir.Value, beside: Sequence[ir.Value] = ()) -> ir.Value:
+    """Sums ``g`` over the axes along which ``x`` was broadcast to the shape of ``g``.
+
+    Of two sizes with different names either may be 1, whatever inference calls the result: where ``beside`` holds
+    what ``x`` was broadcast with, that is decided when it runs.
+    """
     have, want = dims(g), dims(x)
     if have is None or want is None:
         unknown = g if have is None else x
@@ -214,7 +229,12 @@ def unbroadcast(b: Emit, g: ir.Value, x: ir.Value) -> ir.Value:
     have = have[lead:]
     pairs = list(zip(have, want, strict=True))
     summed = [axis for axis, (h, w) in enumerate(pairs) if w == 1 and h != 1]
-    undecided = [axis for axis, (h, w) in enumerate(pairs) if not isinstance(w, int) and (h != w or w is None)]
+    facing = [(dims(other) or ())[::-1] for other in beside]
+    rivals = [{known[k] for known in facing if k < len(known)} for k in reversed(range(len(want)))]
+    undecided = any(
+        not isinstance(w, int) and (h != w or w is None or any(isinstance(r, str) and r != w for r in rival))
+        for (h, w), rival in zip(pairs, rivals, strict=True)
+    )
     if undecided:
         return _unbroadcast_at_run_time(b, g, x)
     return b.ReduceSum(g, summed, keepdims=1) if summed else g

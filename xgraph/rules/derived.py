@@ -34,9 +34,9 @@ def pulled_through(book: Book, spelling: Spelling) -> Rule:
         arrived = seeds(b, spelling(b, s), incoming)
         # What is read twice gets its whole gradient once.
         wanted = list(dict.fromkeys(x for x, wanted in zip(s.x, s.wants, strict=True) if x is not None and wanted))
-        found = dict(
-            zip(wanted, pull(b, nodes_between(wanted, list(arrived)), book.lookup, arrived, wanted), strict=True)
-        )
+        # What computes the node's operands is walked by whoever walks the node.
+        spelled = nodes_between([x for x in s.x if x is not None], list(arrived))
+        found = dict(zip(wanted, pull(b, spelled, book.lookup, arrived, wanted), strict=True))
         return [None if x is None or not wants else found.pop(x, None) for x, wants in zip(s.x, s.wants, strict=True)]
 
     return rule

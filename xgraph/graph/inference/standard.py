@@ -1,4 +1,4 @@
-"""Shape inference of ConstantOfShape with computed sizes, and of Unique along an axis."""
+"""Shape inference of ConstantOfShape with computed sizes, of Slice of open sizes, and of Unique along an axis."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -
     shape = None if known is None else ir.Shape(known)
     dtype = ir.DataType.FLOAT if given is None else given.as_tensor().dtype
     context.set_shape_and_dtype(node.outputs[0], shape, dtype)
+
+
+def slice_(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
+    """Leaves open how much of an open axis is there: ``x[:10]`` may find fewer than ten; one entry it will find."""
+    _SLICE(context, node)
+    x, y = node.inputs[0], node.outputs[0]
+    if x is None or x.shape is None or y.shape is None:
+        return
+    cut = [isinstance(z, int) and z > 1 and not isinstance(a, int) for a, z in zip(x.shape, y.shape, strict=True)]
+    if any(cut):
+        sizes = [context.new_symbolic_dim() if open_ else z for z, open_ in zip(y.shape, cut, strict=True)]
+        y.shape = ir.Shape(sizes)
 
 
 def unique(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
@@ -40,4 +52,6 @@ def unique(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
 # Ours come after theirs, so that they are the ones that are found.
 inference.registry.collect()
 inference.registry.register("", "ConstantOfShape", since_version=9)(constant_of_shape)
+_SLICE = inference.registry.get("", "Slice", version=13)
+inference.registry.register("", "Slice", since_version=10)(slice_)
 inference.registry.register("", "Unique", since_version=11)(unique)

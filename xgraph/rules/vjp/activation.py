@@ -159,7 +159,7 @@ def softmax(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 
 
 def _without_masked_rows(y: Value) -> Value:
-    """Returns ``Where(masked, 0, y)`` where that is all that is read of y.
+    """Returns ``Where(IsNaN(y), 0, y)`` where that is all that is read of y.
 
     Rows that are masked as a whole are NaN, which a cotangent of 0 does not undo.
     """
@@ -167,9 +167,10 @@ def _without_masked_rows(y: Value) -> Value:
     if len(readers) != 1 or readers[0].op_type != "Where" or y.is_graph_output():
         return y
     where = Site(readers[0])
-    others = [where.const(i) for i in (1, 2) if where.x[i] is not y]
-    zero = len(others) == 1 and others[0] is not None and not others[0].any()
-    return where.y[0] if zero and dims(where.y[0]) == dims(y) else y
+    asked, replacement = where.input(0).producer(), where.const(1)
+    of_nan = asked is not None and asked.op_type == "IsNaN" and asked.inputs[0] is y and where.x[2] is y
+    zero = replacement is not None and not replacement.any()
+    return where.y[0] if of_nan and zero and dims(where.y[0]) == dims(y) else y
 
 
 @vjp("LogSoftmax")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import conv_input_grad
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import need_static, rank, static
+from xgraph.graph.shapes import dims, need_static, rank, static
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.geometry import joined, product
@@ -21,7 +21,16 @@ def conv(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [dx, dw, _bias(b, s, g)][: len(s.x)]
 
 
-@vjp("ConvTranspose")
+def _overshoots(s: Site) -> str | None:
+    """Under SAME padding a runtime leaves away what strides reach beyond the kernel, and the standard does not."""
+    kernel, strides = dims(s.input(1)), s.ints("strides", [])
+    same = s.attr("auto_pad", "NOTSET").startswith("SAME") and s.attr("output_shape") is None
+    pairs = zip((kernel or ())[2:], strides, strict=False)
+    beyond = any(isinstance(size, int) and size < stride for size, stride in pairs)
+    return "strides no longer than its kernel, or explicit pads" if same and beyond else None
+
+
+@vjp("ConvTranspose", needs=_overshoots)
 def conv_transpose(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = correlation of g with W, which is laid out as for a Conv from M to C channels; dW = that of g with x."""
     dx = _correlate(b, s, g) if s.wants[0] else None

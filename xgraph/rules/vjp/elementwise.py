@@ -12,7 +12,7 @@ from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import cast_like
+from xgraph.rules.vjp.shaping import cast_like, reshape_like
 
 
 @vjp("Identity", "Optional", "OptionalGetElement")
@@ -278,9 +278,9 @@ def _clip_computed(b: Emit, s: Site, g: Value) -> list[Value | None]:
     every = list(range(rank(x)))
     if s.has(1) and s.wants[1]:
         effective = b.And(below, b.Not(above)) if s.has(2) else below
-        answers[1] = b.ReduceSum(b.Where(effective, g, zero), every, keepdims=0)
+        answers[1] = reshape_like(b, b.ReduceSum(b.Where(effective, g, zero), every, keepdims=0), s.input(1))
     if s.has(2) and s.wants[2]:
-        answers[2] = b.ReduceSum(b.Where(above, g, zero), every, keepdims=0)
+        answers[2] = reshape_like(b, b.ReduceSum(b.Where(above, g, zero), every, keepdims=0), s.input(2))
     return answers
 
 

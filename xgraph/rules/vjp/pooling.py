@@ -80,7 +80,15 @@ def global_lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     return [b.Mul(_per_norm(b, g, s.y[0], p), power_factor(b, x, p))]
 
 
-@vjp("LpPool")
+def _skips(s: Site) -> str | None:
+    """Of windows that skip entries, runtimes count one more or less than the standard where they reach beyond."""
+    strides, kernel = s.ints("strides", []), s.ints("kernel_shape", [])
+    beyond = s.attr("ceil_mode", 0) or s.attr("auto_pad", "NOTSET").startswith("SAME")
+    skipping = any(size < stride for size, stride in zip(kernel, strides, strict=False))
+    return "strides no longer than its kernel, or explicit pads without ceil_mode" if beyond and skipping else None
+
+
+@vjp("LpPool", needs=_skips)
 def lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = (Σ over the windows of x of g y^(1 - p)) |x|^(p - 1) sign x."""
     x, p = s.input(0), s.attr("p", 2)

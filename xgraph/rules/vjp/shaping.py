@@ -43,7 +43,7 @@ def reshape(b: Emit, x: Value, sizes: Sequence[int | Value]) -> Value:
     computed = [size for size in sizes if not isinstance(size, int)]
     if len(computed) > 1 or (computed and (-1 in sizes or 0 in sizes)):
         parts = [b.constant(np.asarray([size], np.int64)) if isinstance(size, int) else size for size in sizes]
-        return b.Reshape(x, b.Concat(*parts, axis=0))
+        return b.Reshape(x, b.Concat(*parts, axis=0), allowzero=0 if -1 in sizes or 0 in sizes else 1)
     return b.Reshape(x, [size if isinstance(size, int) else -1 for size in sizes])
 
 
@@ -54,7 +54,7 @@ def reshape_like(b: Emit, g: Value, x: Value) -> Value:
         return g
     if known is not None and sum(not isinstance(d, int) for d in known) <= 1 and 0 not in known:
         return like(b.Reshape(g, [d if isinstance(d, int) else -1 for d in known]), x)
-    return like(b.Reshape(g, b.Shape(x)), x)
+    return like(b.Reshape(g, b.Shape(x), allowzero=1), x)
 
 
 def expand_like(b: Emit, g: Value, x: Value) -> Value:
