@@ -21,15 +21,35 @@ def constant_of_shape(context: inference.ShapeInferenceContext, node: ir.Node) -
 
 
 def slice_(context: inference.ShapeInferenceContext, node: ir.Node) -> None:
-    """Leaves open how much of an open axis is there: ``x[:10]`` may find fewer than ten; one entry it will find."""
+    """Keeps the axes that are not cut, and leaves open how much of an open one is there.
+
+    ``x[:10]`` may find fewer than ten; one entry it will find.
+    """
     _SLICE(context, node)
     x, y = node.inputs[0], node.outputs[0]
     if x is None or x.shape is None or y.shape is None:
         return
-    cut = [isinstance(z, int) and z > 1 and not isinstance(a, int) for a, z in zip(x.shape, y.shape, strict=True)]
-    if any(cut):
-        sizes = [context.new_symbolic_dim() if open_ else z for z, open_ in zip(y.shape, cut, strict=True)]
-        y.shape = ir.Shape(sizes)
+    cut = _cut_axes(node, len(x.shape))
+    sizes: list[int | ir.SymbolicDim] = []
+    for axis, (before, after) in enumerate(zip(x.shape, y.shape, strict=True)):
+        if axis not in cut:
+            sizes.append(before)
+        elif isinstance(after, int) and after > 1 and not isinstance(before, int):
+            sizes.append(context.new_symbolic_dim())
+        else:
+            sizes.append(after)
+    y.shape = ir.Shape(sizes)
+
+
+def _cut_axes(node: ir.Node, rank: int) -> range | set[int]:
+    """Returns the axes that a Slice cuts; where they are computed, it may be all of them."""
+    given = node.inputs[3] if len(node.inputs) > 3 else None
+    if given is not None:
+        axes = ir.convenience.get_const_tensor(given)
+        return range(rank) if axes is None else {int(axis) % rank for axis in axes.numpy().ravel()}
+    starts = node.inputs[1]
+    count = starts.shape[0] if starts is not None and starts.shape is not None and len(starts.shape) == 1 else None
+    return range(count) if isinstance(count, int) else range(rank)
 
 
 def unique(context: inference.ShapeInferenceContext, node: ir.Node) -> None:

@@ -132,12 +132,18 @@ def _missed(output: ir.Value, node: ir.Node, reason: str) -> Head:
 
 
 def _hidden_activation(output: ir.Value) -> NearMiss | None:
-    """Returns the Softmax, LogSoftmax or Sigmoid between the last layers and the output, if there is one."""
+    """Returns what makes probabilities between the last layers and the output, if there is such a node."""
     waiting, seen = [output], {output}
     while waiting:
         node = waiting.pop().producer()
-        if node is None or node.domain:
+        if node is None:
             continue
+        if node.op_type == "SVMClassifier" and "prob_a" in node.attributes:
+            return NearMiss(node, "it gives probabilities already")
+        if node.domain:
+            continue
+        if _normalises(node):
+            return NearMiss(node, "it makes rows sum to one, so that they are probabilities already")
         if node.op_type in _KINDS:
             if match_silu(node) is None:
                 return NearMiss(node, "what follows it up to the output is no known head")
@@ -148,6 +154,30 @@ def _hidden_activation(output: ir.Value) -> NearMiss | None:
                 seen.add(value)
                 waiting.append(value)
     return None
+
+
+_PASSES_SUMS = ("Add", "Where", "Cast", "Max", "Clip", "Reshape", "Unsqueeze", "Expand")
+"""What guards a sum against zero, or brings it into shape, before something is divided by it."""
+
+
+def _normalises(node: ir.Node) -> bool:
+    """Tells whether a node divides by a sum over the last axis, or takes a logarithm of one off."""
+    if node.op_type == "Div":
+        return _is_made_by(node.inputs[1], "ReduceSum")
+    difference = made_by(node.inputs[0], "Sub") if node.op_type == "Exp" else None
+    return difference is not None and _is_made_by(difference.inputs[1], "ReduceLogSumExp")
+
+
+def _is_made_by(value: ir.Value | None, op: str) -> bool:
+    """Tells whether ``value`` is made by ``op`` but for guards and reshapes."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if value is not None and made_by(value, op) is not None:
+            return True
+        guard = None if value is None else made_by(value, *_PASSES_SUMS)
+        waiting.extend(guard.inputs[:3] if guard is not None else ())
+    return False
 
 
 def _order(move: ir.Node) -> tuple[int, ...] | None:
