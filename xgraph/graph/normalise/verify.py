@@ -100,9 +100,8 @@ def compare(original: ir.Model, normalised: ir.Model, evaluator: Evaluator, *, s
 def _gap(want: np.ndarray, have: np.ndarray) -> float:
     """The largest difference; equal infinities, and NaNs at the same places, are agreement."""
     left, right = want.astype(np.float64), have.astype(np.float64)
-    gap = np.abs(left - right)
-    gap[(left == right) | (np.isnan(left) & np.isnan(right))] = 0
-    return float(gap.max())
+    agree = (left == right) | (np.isnan(left) & np.isnan(right))
+    return float(np.where(agree, 0.0, np.abs(left - right)).max())
 
 
 def _rounding(
