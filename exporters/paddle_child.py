@@ -25,6 +25,10 @@ import numpy as np
 OPSET = 17
 """The first with LayerNormalization; what the converter emits above it is the same."""
 OPSET_WITHOUT_LAYER_NORM = 16
+PADDLE_3 = 3_000_000
+"""The version number that programs of Paddle 3.0 carry."""
+OPEN_END = -(2**31)
+"""How Paddle 3 writes the end of a slice that runs backwards through the first entry."""
 SEED = 2024
 SIZES = ((224, 16), (320, 32), (256, 8), (640, 64), (64, 4), (32, 2))
 """(height and width, sequence length) to try for dynamic dimensions, in turn."""
@@ -163,9 +167,11 @@ def _read_legacy(prefix: str, executor: Any, stage: Path) -> tuple[Any, list[str
     with OldIrGuard():
         program, inputs, fetches = paddle.static.load_inference_model(prefix, executor)
     stage.write_text("translating")
-    for op in program.global_block().ops:
+    for op in (op for block in program.blocks for op in block.ops):
         if op.type == "round" and not op.has_attr("decimals"):
             op._set_attr("decimals", 0)  # Paddle 3 added it, and forgot programs without
+        if op.type == "strided_slice" and program.desc._version() < PADDLE_3:
+            open_backward_ends(op)
     pir = paddle.pir.translate_to_pir(program.desc)
     with IrGuard(), paddle.static.program_guard(pir):
         for op in list(pir.global_block().ops):
@@ -183,6 +189,24 @@ def _read_legacy(prefix: str, executor: Any, stage: Path) -> tuple[Any, list[str
             return list(executor.run(program, feed=feed, fetch_list=fetches))
 
     return pir, list(inputs), run
+
+
+def open_backward_ends(op: Any) -> None:
+    """Spells the ends of a slice by Paddle 2 as Paddle 3 reads them.
+
+    Where the step is negative, -1 was how Paddle 2 wrote no end, as in ``x[::-1]``; Paddle 3 takes it for the last
+    entry, and the slice for empty.
+
+    Raises:
+        ValueError: The end is computed, so only running the model tells whether it is -1.
+    """
+    steps = op.attr("strides")
+    if min(steps) > 0:
+        return
+    if any(op.input(name) for name in ("EndsTensor", "EndsTensorList") if name in op.input_names):
+        raise ValueError("it has a slice that runs backwards to a computed end, which Paddle 3 reads otherwise")
+    ends = [OPEN_END if step < 0 and end == -1 else end for step, end in zip(steps, op.attr("ends"), strict=True)]
+    op._set_attr("ends", ends)
 
 
 def _save(pir: Any, inputs: Sequence[str], target: Path, executor: Any) -> tuple[Path, Path]:

@@ -63,6 +63,29 @@ class Recurrent(nn.Layer):
         return steps, state, cell, others, last, plain, end
 
 
+class Reversed(nn.Layer):
+    """Slices that run backwards: through the first entry, from within, to an end, and along two axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(6, 4)
+
+    def forward(self, sequence):
+        x = self.mix(sequence)
+        return x[:, ::-1], x[:, 4::-2], x[:, 5:1:-2], x[:, 1:6, ::-1], x[:, ::-1, ::-1]
+
+
+class ComputedEnd(nn.Layer):
+    """A slice that runs backwards to where only the feeds tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(6, 4)
+
+    def forward(self, sequence):
+        return (self.mix(sequence)[:, 5 : paddle.shape(sequence)[1] - 6 : -1],)
+
+
 IMAGE = [InputSpec([None, 3, 16, 16], "float32", "image")]
 SEQUENCE = [InputSpec([None, 7, 6], "float32", "sequence")]
 TRAPS = {
@@ -70,6 +93,8 @@ TRAPS = {
     "activations": (Activations, SEQUENCE),
     "rearranged": (Rearranged, IMAGE),
     "recurrent": (Recurrent, [*SEQUENCE, InputSpec([None], "int64", "seq_len")]),
+    "reversed": (Reversed, SEQUENCE),
+    "computed_end": (ComputedEnd, SEQUENCE),
 }
 
 

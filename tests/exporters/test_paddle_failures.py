@@ -16,6 +16,7 @@ from xgraph.exporters.paddle import PADDLE
 from xgraph.exporters.paddle_failure import describe
 
 MODEL = Path("m.json")
+TRAPS = Path(__file__).parents[1] / "data" / "traps"
 
 
 def fails(path: Path, out: Path) -> str:
@@ -59,6 +60,13 @@ def test_a_truncated_file_is_reported(
 ) -> None:
     source = {"pir": pir, "legacy": legacy}[kind] / "lstm"
     assert words in fails(cut(source, tmp_path / "cut", suffix), tmp_path / "out")
+
+
+@pytest.mark.paddle
+def test_a_legacy_slice_backwards_to_a_computed_end_is_refused(tmp_path: Path) -> None:
+    message = fails(TRAPS / "computed_end", tmp_path / "out")
+    assert "backwards to a computed end" in message
+    assert "export it with Paddle 3" in message
 
 
 @pytest.mark.paddle

@@ -15,7 +15,7 @@ from xgraph.exporters import Exported
 
 pytestmark = pytest.mark.paddle
 
-TRAPS = ("pools", "activations", "rearranged", "recurrent")
+TRAPS = ("pools", "activations", "rearranged", "recurrent", "reversed")
 DATA = Path(__file__).parents[1] / "data" / "traps"
 Export = Callable[[str, str], Exported]
 
