@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import paddle
+from data import paddle_zoo
 from e2e.models_paddle import calibrate, draw
 from paddle import nn
 from paddle.nn import functional as F
@@ -51,6 +52,32 @@ class Case:
         model.eval()
         calibrate(model, [paddle.to_tensor(value) for value in self.feeds(8).values()])
         return model
+
+    def explained(self, model: nn.Layer, feeds: Mapping[str, np.ndarray]) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Returns what is explained, the first input, and each row's score."""
+        leaf, *others = (paddle.to_tensor(value) for value in feeds.values())
+        leaf = leaf.astype(next(iter(model.parameters())).dtype)
+        leaf.stop_gradient = False
+        return leaf, self.score(model(leaf, *others))
+
+
+class Text(Case):
+    """The encoder of ``paddle_zoo``: token ids and a mask; what is explained are the word embeddings."""
+
+    def specs(self) -> list[InputSpec]:
+        return paddle_zoo.TEXT
+
+    def feeds(self, rows: int) -> dict[str, np.ndarray]:
+        return paddle_zoo.feeds("bert", rows, length=16)
+
+    def build(self) -> nn.Layer:
+        return paddle_zoo.build("bert")[0]
+
+    def explained(self, model: nn.Layer, feeds: Mapping[str, np.ndarray]) -> tuple[paddle.Tensor, paddle.Tensor]:
+        ids, mask = (paddle.to_tensor(value) for value in feeds.values())
+        words = model.words(ids).detach()
+        words.stop_gradient = False
+        return words, self.score(model.after_embedding(words, ids, mask))
 
 
 def _array(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -177,8 +204,8 @@ CASES: Mapping[str, Case] = {
     "alexnet": headless("alexnet", 80, 256),
     "vgg11": headless("vgg11", 32, 25088),
     "resnet18": vision("resnet18", 48),
-    "resnext": residual(40, width=16, groups=8),
-    "wide_resnet": residual(40, width=96),
+    "resnext": residual(32, width=16, groups=8),
+    "wide_resnet": residual(32, width=96),
     "densenet121": vision("densenet121", 32),
     "googlenet": vision("googlenet", 192),
     "inception_v3": vision("inception_v3", 80),
@@ -194,4 +221,5 @@ CASES: Mapping[str, Case] = {
     "gru": Case(lambda: Recurrent("GRU"), SEQUENCE),
     "lstm_lengths": Case(lambda: WithLengths("LSTM"), LENGTHS),
     "gru_lengths": Case(lambda: WithLengths("GRU"), LENGTHS),
+    "bert": Text(paddle_zoo.Bert, {}),
 }
