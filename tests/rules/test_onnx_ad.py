@@ -13,6 +13,8 @@ from rules.literal import LITERAL
 from rules.rows import all_rows
 from tolerances import RULE
 
+from xgraph.errors import UnsupportedOpError
+
 onnx_ad = pytest.importorskip("onnx_ad")
 
 EMPTY = "Nx3x4,[],keepdims=1"
@@ -82,7 +84,10 @@ def theirs(gradient: Gradient, feeds: dict[str, np.ndarray], seeds: dict[str, np
 
 @pytest.mark.parametrize("row", rows())
 def test_onnx_ad_agrees(row: Case) -> None:
-    gradient = derive(row, np.float64, dynamic=False)
+    try:
+        gradient = derive(row, np.float64, dynamic=False)
+    except UnsupportedOpError as error:  # a row of what is refused
+        pytest.skip(str(error))
     feeds = gradient.feeds(2)
     seeds = seed_feeds(gradient, forward(gradient, feeds))
     try:
