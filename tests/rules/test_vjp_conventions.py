@@ -167,6 +167,11 @@ def test_layer_normalisation_uses_the_statistics_of_the_forward_node() -> None:
             "output_shape of 4",
         ),
         (case("Det", ("n", "n")), "a fixed 'n' axis"),
+        (
+            case("ConvTranspose", (1, 1, 4, 4), np.ones((1, 1, 2, 2)), strides=[3, 3], auto_pad="SAME_LOWER"),
+            "strides no longer than its kernel",
+        ),
+        (case("LpPool", (1, 1, 6), kernel_shape=[1], strides=[2], ceil_mode=1), "strides that its windows fill"),
     ],
     ids=lambda value: value.op if isinstance(value, Case) else value,
 )

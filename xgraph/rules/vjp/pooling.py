@@ -81,11 +81,24 @@ def global_lp_pool(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 
 
 def _skips(s: Site) -> str | None:
-    """Of windows that skip entries, runtimes count one more or less than the standard where they reach beyond."""
-    strides, kernel = s.ints("strides", []), s.ints("kernel_shape", [])
-    beyond = s.attr("ceil_mode", 0) or s.attr("auto_pad", "NOTSET").startswith("SAME")
-    skipping = any(size < stride for size, stride in zip(kernel, strides, strict=False))
-    return "strides no longer than its kernel, or explicit pads without ceil_mode" if beyond and skipping else None
+    """Refuses windows that begin, or end, where runtimes and the standard disagree about how many there are."""
+    x = s.input(0)
+    n = rank(x) - 2
+    kernel, strides = s.ints("kernel_shape", []), s.ints("strides", [1] * n)
+    pads, dilations = s.ints("pads", [0] * 2 * n), s.ints("dilations", [1] * n)
+    same = s.attr("auto_pad", "NOTSET").startswith("SAME")
+    for size, k, stride, d, begin, end in zip(
+        (dims(x) or ())[2:], kernel, strides, dilations, pads[:n], pads[n:], strict=True
+    ):
+        reach = (k - 1) * d + 1
+        if reach >= stride or not (same or s.attr("ceil_mode", 0)):
+            continue
+        if not isinstance(size, int):
+            return "strides no longer than its kernel, or explicit pads without ceil_mode"
+        last = (-(-size // stride) - 1 if same else -(-(size + begin + end - reach) // stride)) * stride
+        if last + reach < size if same else last >= size + begin:
+            return "strides that its windows fill, or explicit pads without ceil_mode"
+    return None
 
 
 @vjp("LpPool", needs=_skips)
