@@ -57,7 +57,7 @@ def parse() -> Callable[..., ir.Model]:
         header = f'<ir_version: 8, opset_import: ["" : {opset}{domains}]>\n'
         proto = onnx.parser.parse_model(header + text)
         for name, array in (weights or {}).items():
-            proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+            proto.graph.initializer.append(ir.to_proto(ir.tensor(array, name=name)))
         return ir.from_proto(proto)
 
     return build

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from math import erf as _erf
 
+import ml_dtypes
 import numpy as np
 import pytest
+from graph.pulled import gradients
 
 from xgraph.errors import GraphError
 from xgraph.graph.normalise import normalise
@@ -24,6 +27,10 @@ def whole(low, high, *shape, dtype=np.int32, seed=0):
 
 def signed(*shape, seed=0):
     return whole(-100, 100, *shape, dtype=np.int8, seed=seed)
+
+
+def signed4(*shape, seed=0):
+    return whole(-8, 8, *shape, dtype=np.int8, seed=seed).astype(ml_dtypes.int4)
 
 
 def unsigned(*shape, seed=0):
@@ -46,6 +53,24 @@ BERT = {"g": array(8, seed=1), "c": array(8, seed=2), "k": array(8, seed=3)}
 TABLES = {"w": array(11, 8), "p": array(9, 8, seed=1), "s": array(2, 8, seed=2)}
 PACKED = {"w": array(8, 24), "c": array(24)}
 CONV = {"w": array(6, 3, 3, 3), "c": array(6)}
+
+
+def rotary(width):
+    angles = np.arange(12)[:, None] * np.linspace(0.1, 1, width // 2)
+    return {"cos": np.cos(angles).astype(np.float32), "sin": np.sin(angles).astype(np.float32)}
+
+
+def tokens(new, *, rows=2, capacity=None, lengths=None, packed=False, bias=False):
+    """Returns what GroupQueryAttention reads of 4 heads and 2 for keys, each of 16 numbers."""
+    lengths = np.asarray(lengths if lengths is not None else [new + (capacity or 0)] * rows, np.int32)
+    feeds = {"q": array(rows, new, 64), "k": array(rows, new, 32), "v": array(rows, new, 32, seed=1)}
+    feeds = {"x": np.concatenate(list(feeds.values()), 2)} if packed else feeds
+    if capacity is not None:
+        feeds |= {name: array(rows, 2, capacity, 16, seed=i) for i, name in enumerate("ab")}
+    if bias:
+        feeds["r"] = array(1, 4, new, lengths.max())
+    return {**feeds, "n": lengths - 1, "t": lengths.max(keepdims=True)}
+
 
 # Name -> (operator call, its inputs as "name: array", constants).
 CASES = {
@@ -203,6 +228,69 @@ CASES = {
         },
         {},
     ),
+    **{
+        f"RotaryEmbedding {kind}": (f"RotaryEmbedding<{attributes}>(x, i, cos, sin)", {"x": x, "i": i}, tables)
+        for kind, attributes, x, i, tables in (
+            ("", "num_heads = 2", array(2, 5, 16), whole(0, 12, 2, 5, dtype=np.int64), rotary(8)),
+            ("from an offset", "num_heads = 2", array(2, 5, 16), np.asarray([3]), rotary(8)),
+            ("of pairs", "interleaved = 1", array(2, 5, 16), np.asarray([0]), rotary(8)),
+            ("of heads", "interleaved = 0", array(2, 2, 5, 8), whole(0, 12, 2, 5, dtype=np.int64), rotary(8)),
+            (
+                "of a part",
+                "num_heads = 2, rotary_embedding_dim = 4",
+                array(2, 5, 16),
+                whole(0, 12, 2, 5, dtype=np.int64),
+                rotary(4),
+            ),
+            (
+                "of packed batches",
+                "num_heads = 2, is_packed_batching = 1",
+                array(2, 5, 16),
+                whole(0, 12, 2, 5, dtype=np.int64),
+                rotary(8),
+            ),
+        )
+    },
+    **{
+        f"GroupQueryAttention {kind}": (
+            f"GroupQueryAttention<num_heads = 4, kv_num_heads = 2{more}>({call}) -> ,,",
+            feeds,
+            rotary(16),
+        )
+        for kind, more, call, feeds in (
+            ("", "", "q, k, v, , , n, t", tokens(5)),
+            ("packed", ", scale = 0.3", "x, , , , , n, t", tokens(5, packed=True)),
+            ("of ragged rows", "", "q, k, v, , , n, t", tokens(5, lengths=(3, 5))),
+            ("local", ", local_window_size = 2", "q, k, v, , , n, t", tokens(5)),
+            ("capped", ", softcap = 1.5", "q, k, v, , , n, t, , , , r", tokens(5, bias=True)),
+            ("both ways", ", causal = 0", "q, k, v, , , n, t", tokens(5, lengths=(3, 5))),
+            ("smooth", ", smooth_softmax = 1", "q, k, v, , , n, t", tokens(5)),
+            ("with a sink", "", "q, k, v, , , n, t, , , , , h", {**tokens(5), "h": array(4)}),
+            ("turned", ", do_rotary = 1", "q, k, v, , , n, t, cos, sin", tokens(5)),
+            (
+                "turned in pairs",
+                ", do_rotary = 1, rotary_interleaved = 1",
+                "x, , , , , n, t, cos, sin, p",
+                {**tokens(5, packed=True), "p": 2 + np.tile(np.arange(5), (2, 1))},
+            ),
+            ("with an empty past", "", "q, k, v, a, b, n, t", tokens(5, capacity=0)),
+            ("with a past", ", do_rotary = 1", "q, k, v, a, b, n, t, cos, sin", tokens(1, capacity=3)),
+            ("with pasts of lengths", "", "q, k, v, a, b, n, t", tokens(1, capacity=6, lengths=(2, 4))),
+            ("of two with a past", "", "q, k, v, a, b, n, t, , , , r", tokens(2, rows=1, capacity=3, bias=True)),
+            (
+                "with a roomy past",
+                ", do_rotary = 1, local_window_size = 3",
+                "q, k, v, a, b, n, t, cos, sin, p",
+                {**tokens(1, capacity=9, lengths=(5, 5)), "p": np.asarray([[7], [2]])},
+            ),
+            (
+                "prompted into a buffer",
+                ", do_rotary = 1",
+                "x, , , a, b, n, t, cos, sin",
+                {**tokens(4, capacity=9, lengths=(3, 4), packed=True)},
+            ),
+        )
+    },
     "MatMulNBits": (
         "MatMulNBits<K = 32, N = 5, block_size = 16, bits = 4>(x, w, s)",
         {"x": array(3, 32)},
@@ -223,6 +311,30 @@ CASES = {
         {"x": array(3, 32)},
         {"w": unsigned(80), "s": array(10)},
     ),
+    **{
+        f"GatherBlockQuantized {kind}": (
+            f"GatherBlockQuantized<block_size = 16, quantize_axis = 1{more}>({call})",
+            {"i": whole(0, 7, 2, 3, dtype=np.int64)},
+            weights,
+        )
+        for kind, more, call, weights in (
+            ("", ", bits = 4", "w, i, s", {"w": unsigned(7, 16), "s": array(7, 2)}),
+            (
+                "zero points",
+                ", bits = 4",
+                "w, i, s, z",
+                {"w": unsigned(7, 24), "s": array(7, 3), "z": unsigned(7, 2)},
+            ),
+            ("of 8 bits", ", bits = 8", "w, i, s", {"w": unsigned(7, 32), "s": array(7, 2)}),
+            (
+                "of int4",
+                ", gather_axis = 1",
+                "w, i, s, z",
+                {"w": signed4(5, 32), "s": array(5, 2), "z": signed4(5, 2, seed=1)},
+            ),
+        )
+    },
+    "Unique": ("Unique(x) -> ,,", {"x": np.asarray([2, 1, 1, 3, 4, 3], np.float32)}, {}),
     "CDist": ('CDist<metric = "euclidean">(x, y)', {"x": array(3, 4), "y": array(5, 4)}, {}),
     "CDist squared": ('CDist<metric = "sqeuclidean">(x, y)', {"x": array(3, 4), "y": array(5, 4)}, {}),
     "ExpandDims": ("ExpandDims(x, a)", {"x": array(3, 4)}, {"a": scalar(1, np.int32)}),
@@ -396,6 +508,98 @@ def test_same_numbers(name, parse, run):
             assert np.mean(steps != 0) <= 0.1
 
 
+def convolved(x, w):
+    """Channels last, a row of zeros above and below, weights (M, kh, kw, C)."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), w.shape[1:3], (1, 2)
+    )
+    return np.einsum("nhwcij,mijc->nhwm", windows, w)
+
+
+def of_groups(*, groups=2, silu=False, epsilon=1e-5, last=True):
+    def formula(x, w, c):
+        n, *sides, channels = (x if last else np.moveaxis(x, 1, 3)).shape
+        grouped = (x if last else np.moveaxis(x, 1, 3)).reshape(n, *sides, groups, -1)
+        centred = grouped - grouped.mean((1, 2, 4), keepdims=True)
+        y = centred / np.sqrt((centred**2).mean((1, 2, 4), keepdims=True) + epsilon)
+        y = y.reshape(n, *sides, channels) * w + c
+        y = y / (1 + np.exp(-y)) if silu else y
+        return y if last else np.moveaxis(y, 3, 1)
+
+    return formula
+
+
+CHANNELS = {"w": array(6), "c": array(6, seed=1), "k": array(6, seed=2)}
+JUMPS = ("Range", "Unique", "DynamicQuantize")
+"""How many numbers come out, or to which they are rounded, changes in jumps."""
+SMOOTH = [
+    name
+    for name, (_, feeds, _) in CASES.items()
+    if not name.startswith(JUMPS) and any(a.dtype == np.float32 for a in feeds.values())
+]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradient(name, parse, run):
+    """Along a random direction, against differences of what ONNX Runtime computes with the operator itself."""
+    model, feeds = model_of(name, parse, 18)
+    for output in list(model.graph.outputs)[1:]:
+        model.graph.outputs.remove(output)
+    (y,) = run(model, feeds)
+    g = array(*y.shape, seed=7)
+    ways = {n: array(*a.shape, seed=8) for n, a in feeds.items() if a.dtype == np.float32 and a.size}
+    step = 2e-3
+    ends = (run(model, {**feeds, **{n: feeds[n] + sign * u for n, u in ways.items()}})[0] for sign in (step, -step))
+    expected = np.sum(g * np.subtract(*ends, dtype=np.float64)) / (2 * step)
+    found = gradients(normalise(model), run, {**feeds, "seed": g}, *ways, seed="seed")
+    shares = [np.multiply(a, u, dtype=np.float64) for a, u in zip(found, ways.values(), strict=True)]
+    noise = np.sqrt(sum(np.sum(share**2) for share in shares))
+    assert abs(sum(share.sum() for share in shares) - expected) <= 5e-3 * noise
+
+
+# Calls, what is fed, weights, and the formula.
+FORMULAS = {
+    "NhwcConv": ("NhwcConv<pads = [1, 0, 1, 0]>(x, w)", {"x": array(2, 6, 5, 3)}, {"w": array(4, 3, 2, 3)}, convolved),
+    **{
+        f"GroupNorm {kind}": (f"GroupNorm<groups = 2{more}>(x, w, c)", {"x": x}, CHANNELS, of_groups(**how))
+        for kind, more, x, how in (
+            ("", ", activation = 0", array(2, 3, 5, 6), {}),
+            ("SiLU", ", activation = 1, epsilon = 0.5", array(2, 3, 5, 6), {"silu": True, "epsilon": 0.5}),
+            ("first", ", activation = 1, channels_last = 0", array(2, 6, 3, 5), {"silu": True, "last": False}),
+        )
+    },
+    "SkipGroupNorm": (
+        "SkipGroupNorm<groups = 2, activation = 1>(x, w, c, y, k)",
+        {"x": array(2, 3, 5, 6), "y": array(2, 6)},
+        CHANNELS,
+        lambda x, y, w, c, k: of_groups(silu=True)(x + y[:, None, None] + k, w, c),
+    ),
+    "SkipGroupNorm of an image": (
+        "SkipGroupNorm<groups = 3, activation = 0>(x, w, c, y)",
+        {"x": array(2, 3, 5, 6), "y": array(2, 3, 5, 6, seed=1)},
+        CHANNELS,
+        lambda x, y, w, c: of_groups(groups=3)(x + y, w, c),
+    ),
+    "QLinearReduceMean": (
+        "QLinearReduceMean<axes = [1, 3], keepdims = 0>(x, sa, za, sy, zy)",
+        {"x": unsigned(2, 3, 4, 5)},
+        GRID,
+        lambda x, sa, za, sy, zy: np.clip(np.rint((x * 1.0 - za).mean((1, 3)) * sa / sy) + zy, 0, 255),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_same_as_the_formula(name, parse, run):
+    """ONNX Runtime has no CPU kernel for these."""
+    call, feeds, weights, formula = FORMULAS[name]
+    used = {n: a for n, a in weights.items() if n in re.findall(r"\w+", call.partition("(")[2])}
+    kinds = ", ".join(f"{KINDS[a.dtype.str[1:]]}{list(a.shape)} {n}" for n, a in feeds.items())
+    text = f"g ({kinds}) => (float out) {{ out = com.microsoft.{call} }}"
+    (found,) = run(normalise(parse(text, weights=used, domains=DOMAINS)), feeds)
+    np.testing.assert_allclose(found, formula(**feeds, **used), rtol=1e-4, atol=1e-5)
+
+
 def test_layer_normalization_from_before_the_standard_had_it(parse, evaluator):
     text = """g (float[N, 3, 8] x, float[N, 3, 8] r) => (float[N, 3, 8] y) {
         a = Softmax<axis = -1>(x) b = LayerNormalization<axis = -1, epsilon = 0.001>(a, w, c)
@@ -477,6 +681,7 @@ def softmax(x, axis):
 WITHOUT_A_CPU_KERNEL = {
     "BiasSoftmax<axis = 3>(x, y)": lambda x, y: softmax(x + y, 3),
     "BiasSoftmax<axis = 2>(x, y)": lambda x, y: softmax(x + y, (2, 3)),
+    "BiasAdd(x, y, x)": lambda x, y: 2 * x + y,
     "BiasDropout(x, y, y)": lambda x, y: x + 2 * y,
     "BiasSplitGelu(x, y)": lambda x, y: (
         (x + y)[..., :2] * 0.5 * (x + y)[..., 2:] * (1 + erf((x + y)[..., 2:] / 2**0.5))

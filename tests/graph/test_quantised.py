@@ -5,33 +5,17 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from graph.pulled import gradients
 
 from xgraph.errors import GraphError, UnsupportedOpError
-from xgraph.graph.emit import Emit
-from xgraph.graph.lower import lower
 from xgraph.graph.normalise import normalise
 from xgraph.graph.normalise.infer import infer_shapes
 from xgraph.graph.normalise.quantised import unrounded
 from xgraph.graph.normalise.verify import compare
-from xgraph.graph.walk import pull
-from xgraph.rules.vjp import vjp
 
 
 def array(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
-
-
-def gradients(model, run, feeds, *names):
-    """Returns the gradients of the sum of ``y`` weighted by the feed ``g``; ``y`` must be the only output."""
-    b = Emit(model)
-    (y,) = model.graph.outputs
-    seed = ir.Value(name="g", shape=y.shape, type=y.type)
-    model.graph.inputs.append(seed)
-    values = {value.name: value for value in (*model.graph.inputs, *model.graph.initializers.values())}
-    found = pull(b, list(model.graph), vjp.lookup, {y: seed}, [values[name] for name in names])
-    model.graph.outputs.extend(b.Identity(value) for value in found)
-    lower(model, "portable")
-    return run(model, feeds)[1:]
 
 
 def pair(parse, attributes="", opset=18, **weights):

@@ -15,7 +15,7 @@ from xgraph.graph.normalise.branches import take_constant_branches
 from xgraph.graph.normalise.collected import stack_collected
 from xgraph.graph.normalise.constants import fold_constants, lift_constants
 from xgraph.graph.normalise.decompose import decompose, has_vendors_operators
-from xgraph.graph.normalise.decompose.microsoft import adopt_homeless
+from xgraph.graph.normalise.decompose.microsoft import adopt_homeless, opset_of_quantisers
 from xgraph.graph.normalise.dims import name_dims
 from xgraph.graph.normalise.identity import remove_identities
 from xgraph.graph.normalise.infer import infer_shapes, name_inner_dims, unknown_ranks
@@ -57,7 +57,7 @@ def normalise(model: ir.Model, *, evaluator: Evaluator | None = None) -> ir.Mode
     lift_constants(copy)
     remove_unused(copy)
     adopt_homeless(copy)
-    copy = convert_opset(copy)
+    copy = convert_opset(copy, oldest=opset_of_quantisers(copy))
     lift_constants(copy)
     repair_names(copy)
     name_dims(copy)

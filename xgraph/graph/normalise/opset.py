@@ -24,8 +24,8 @@ _WEIGHTS_APART = 4
 """From this IR version on, a weight need not be an input too."""
 
 
-def convert_opset(model: ir.Model) -> ir.Model:
-    """Returns the model at opset 18 when it is below, else the model itself.
+def convert_opset(model: ir.Model, *, oldest: int = CANONICAL) -> ir.Model:
+    """Returns the model at opset 18, or ``oldest`` where that is newer, when it is below, else the model itself.
 
     The conversion is onnx's own, on a protobuf without weights (they are declared as inputs meanwhile, so its
     limit of 2 GB never matters). It needs functions inlined and constants lifted to initializers. Nodes of
@@ -35,7 +35,8 @@ def convert_opset(model: ir.Model) -> ir.Model:
         GraphError: The model is older than opset 7, or the converter cannot do it.
     """
     version = opset(model)
-    if version >= CANONICAL:
+    wanted = max(CANONICAL, oldest)
+    if version >= wanted:
         return model
     if version < OLDEST:
         raise GraphError(
@@ -50,7 +51,7 @@ def convert_opset(model: ir.Model) -> ir.Model:
         proto = onnx.shape_inference.infer_shapes(ir.to_proto(model))
         # Below 4 the converter looks for weights among the inputs only, where they no longer are.
         proto.ir_version = max(proto.ir_version, _WEIGHTS_APART)
-        converted = ir.from_proto(onnx.version_converter.convert_version(proto, CANONICAL))
+        converted = ir.from_proto(onnx.version_converter.convert_version(proto, wanted))
     except (
         RuntimeError,
         IndexError,
@@ -58,7 +59,7 @@ def convert_opset(model: ir.Model) -> ir.Model:
         onnx.shape_inference.InferenceError,
     ) as error:
         reason = " ".join(str(error).split())
-        raise GraphError(f"the model cannot be converted from opset {version} to {CANONICAL}: {reason}") from error
+        raise GraphError(f"the model cannot be converted from opset {version} to {wanted}: {reason}") from error
     if version < _HALF_PIXEL:
         _keep_asymmetric(converted)
     _restore(converted, model, len(inputs), weights)

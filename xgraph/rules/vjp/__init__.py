@@ -19,6 +19,7 @@ from xgraph.rules.vjp import (  # noqa: F401  each module fills the book when it
     indexing,
     linear,
     loss,
+    microsoft,
     movement,
     normalisation,
     pooling,

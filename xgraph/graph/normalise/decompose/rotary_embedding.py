@@ -30,13 +30,18 @@ def rotary_embedding(b: Emit, s: Site) -> Sequence[Value]:
         cos, sin = b.Gather(cos, s.input(3), axis=0), b.Gather(sin, s.input(3), axis=0)
     cos, sin = b.Unsqueeze(cos, [1]), b.Unsqueeze(sin, [1])
     turned = int(s.attr("rotary_embedding_dim", 0)) or size
-    rotated = b.Slice(split, [0], [turned], [3]) if turned < size else split
-    result = _turn(b, rotated, cos, sin, turned, interleaved=bool(s.attr("interleaved", 0)))
-    if turned < size:
-        result = b.Concat(result, b.Slice(split, [turned], [size], [3]), axis=3)
+    result = rotated(b, split, cos, sin, turned, size, interleaved=bool(s.attr("interleaved", 0)))
     if flat:
         result = b.Reshape(b.Transpose(result, perm=[0, 2, 1, 3]), [0, 0, heads * size])
     return [result]
+
+
+def rotated(b: Emit, x: Value, cos: Value, sin: Value, turned: int, size: int, *, interleaved: bool) -> Value:
+    """Returns (N, heads, T, size) with the first ``turned`` features of each head turned."""
+    if turned == size:
+        return _turn(b, x, cos, sin, turned, interleaved=interleaved)
+    result = _turn(b, b.Slice(x, [0], [turned], [3]), cos, sin, turned, interleaved=interleaved)
+    return b.Concat(result, b.Slice(x, [turned], [size], [3]), axis=3)
 
 
 def _turn(b: Emit, x: Value, cos: Value, sin: Value, size: int, *, interleaved: bool) -> Value:

@@ -9,13 +9,18 @@ from xgraph.graph.normalise.decompose.microsoft.aliases import ALIASES
 from xgraph.graph.normalise.decompose.microsoft.attention import ATTENTIONS
 from xgraph.graph.normalise.decompose.microsoft.blocks import PACKED
 from xgraph.graph.normalise.decompose.microsoft.convolution import CONVOLUTIONS
+from xgraph.graph.normalise.decompose.microsoft.group_norm import GROUP_NORMS
+from xgraph.graph.normalise.decompose.microsoft.grouped_attention import GROUPED_ATTENTIONS
 from xgraph.graph.normalise.decompose.microsoft.matmul import MATMULS
 from xgraph.graph.normalise.decompose.microsoft.nchwc import BLOCKED, DOMAIN, refuse_blocked
 from xgraph.graph.normalise.decompose.microsoft.normalisation import NORMALISATIONS
 from xgraph.graph.normalise.decompose.microsoft.qlinear import QUANTISED
+from xgraph.graph.normalise.decompose.microsoft.quantisers import QUANTISERS, opset_of_quantisers
+from xgraph.graph.normalise.decompose.microsoft.rotary import ROTATIONS
 
 _PLAIN = {
-    **ACTIVATIONS, **ALIASES, **ATTENTIONS, **CONVOLUTIONS, **MATMULS, **NORMALISATIONS, **PACKED, **QUANTISED,
+    **ACTIVATIONS, **ALIASES, **ATTENTIONS, **CONVOLUTIONS, **GROUPED_ATTENTIONS, **GROUP_NORMS, **MATMULS,
+    **NORMALISATIONS, **PACKED, **QUANTISED, **QUANTISERS, **ROTATIONS,
 }  # fmt: skip
 
 MICROSOFT = {
@@ -40,4 +45,4 @@ def adopt_homeless(model: ir.Model) -> None:
             model.opset_imports.setdefault("com.microsoft", 1)
 
 
-__all__ = ["MICROSOFT", "adopt_homeless", "refuse_blocked"]
+__all__ = ["MICROSOFT", "adopt_homeless", "opset_of_quantisers", "refuse_blocked"]

@@ -12,6 +12,11 @@ from xgraph.graph.normalise.grid import array_of
 from xgraph.graph.site import Site
 
 
+def bias_add(b: Emit, s: Site) -> Sequence[Value]:
+    """``x + bias + residual``."""
+    return [b.Add(b.Add(s.input(0), s.input(1)), s.input(2))]
+
+
 def bias_dropout(b: Emit, s: Site) -> Sequence[Value | None]:
     """``x + bias + residual``: nothing is dropped when a model is used."""
     if s.has(4) and array_of(s.input(4)) != np.asarray(False):
@@ -83,7 +88,14 @@ def trilu(b: Emit, s: Site) -> Sequence[Value]:
     return [b.Trilu(s.input(0), s.input(1) if s.has(1) else None, upper=s.attr("upper", 1))]
 
 
+def unique(b: Emit, s: Site) -> Sequence[Value]:
+    """Unique of a vector, in the order of what comes first; outputs: numbers, where each is among them, counts."""
+    numbers, _, inverse, counts = b.many("Unique", 4, s.input(0), sorted=0)
+    return [numbers, inverse, counts][: len(s.y)]
+
+
 ALIASES = {
+    "BiasAdd": bias_add,
     "BiasDropout": bias_dropout,
     "BiasSoftmax": bias_softmax,
     "CDist": cdist,
@@ -94,4 +106,5 @@ ALIASES = {
     "Range": range_,
     "SampleOp": sample_op,
     "Trilu": trilu,
+    "Unique": unique,
 }

@@ -30,7 +30,7 @@ def attention(b: Emit, s: Site) -> Sequence[Value | None]:
 def attended(b: Emit, s: Site, projected: Value, *, mask: int, past: int, bias: int) -> Sequence[Value | None]:
     """Returns (output, present) of projections (N, T, q + k + v); the other arguments are numbers of inputs."""
     _refuse(s, "do_rotary", "past_present_share_buffer")
-    heads, total = int(s.attr("num_heads")), _width(s, projected)
+    heads, total = int(s.attr("num_heads")), width(s, projected)
     sizes = s.ints("qkv_hidden_sizes", [total // 3] * 3)
     parts = b.many("Split", 3, projected, np.asarray(sizes, np.int64), axis=-1)
     query, key, value = (split_heads(b, part, heads) for part in parts)
@@ -95,8 +95,8 @@ def weighted(b: Emit, scores: Value, value: Value) -> Value:
 def merge_heads(b: Emit, x: Value) -> Value:
     """Returns (N, heads, T, d) as (N, T, heads d)."""
     known = dims(x) or ()
-    width = known[1] * known[3] if isinstance(known[1], int) and isinstance(known[3], int) else -1
-    return b.Reshape(b.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, width])
+    merged = known[1] * known[3] if isinstance(known[1], int) and isinstance(known[3], int) else -1
+    return b.Reshape(b.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, merged])
 
 
 def split_heads(b: Emit, x: Value, heads: int) -> Value:
@@ -108,7 +108,7 @@ def causal(b: Emit, query: Value, key: Value) -> Value:
     """Returns a bias that excludes the keys behind each query; the last query reads every key."""
     offset = b.Sub(size_along(b, key, 2), size_along(b, query, 2))
     last = b.Unsqueeze(b.Add(positions_along(b, query, 2), offset), [1])
-    return excluded(b, b.Greater(positions_along(b, key, 2), last), _lowest(query), query)
+    return excluded(b, b.Greater(positions_along(b, key, 2), last), lowest(query), query)
 
 
 def excluded(b: Emit, condition: Value, number: float, like: Value) -> Value:
@@ -123,9 +123,9 @@ def _projections(b: Emit, s: Site, heads: int) -> list[Value]:
         return _unpacked(b, query, 3)
     bias: Sequence[Value | None] = (None, None, None)
     if s.has(3):
-        width = _width(s, query)
-        rest = _width(s, s.input(3)) - 2 * width
-        bias = b.many("Split", 3, s.input(3), np.asarray([width, width, rest], np.int64), axis=0)
+        each = width(s, query)
+        rest = width(s, s.input(3)) - 2 * each
+        bias = b.many("Split", 3, s.input(3), np.asarray([each, each, rest], np.int64), axis=0)
     if s.has(1) and rank(s.input(1)) == 5:
         _refuse_bias(s)
         return [split_heads(b, query, heads), *_unpacked(b, s.input(1), 2)]
@@ -166,17 +166,18 @@ def _padding(b: Emit, s: Site, i: int, key: Value) -> list[Value | None]:
     return [excluded(b, b.LessOrEqual(broadcast, np.asarray(0, mask.dtype.numpy())), number, key)]  # type: ignore[union-attr]
 
 
-def _lowest(scores: Value) -> float:
-    """Half the most negative number: adding a score to it cannot overflow."""
+def lowest(scores: Value) -> float:
+    """Returns half the most negative number: adding a score to it cannot overflow."""
     dtype = scores.dtype.numpy() if scores.dtype is not None else np.dtype(np.float32)
     return float(ml_dtypes.finfo(dtype).min) / 2  # type: ignore[no-untyped-call]
 
 
-def _width(s: Site, x: Value) -> int:
-    width = (dims(x) or (None,))[-1]
-    if not isinstance(width, int):
-        raise GraphError(f"{s.op} '{s.node.name}' needs a static width, and finds {width}")
-    return width
+def width(s: Site, x: Value) -> int:
+    """Returns the size of the last axis, which must be static."""
+    found = (dims(x) or (None,))[-1]
+    if not isinstance(found, int):
+        raise GraphError(f"{s.op} '{s.node.name}' needs a static width, and finds {found}")
+    return found
 
 
 def _refuse(s: Site, *attributes: str) -> None:

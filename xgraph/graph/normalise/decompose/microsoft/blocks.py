@@ -8,7 +8,7 @@ import numpy as np
 
 from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.normalise.grid import array_of, weight
+from xgraph.graph.normalise.grid import array_of, dequantise, weight
 from xgraph.graph.site import Site
 
 _NF4 = (
@@ -52,6 +52,21 @@ def matmul_bnb4(b: Emit, s: Site) -> Sequence[Value]:
     return [b.MatMul(s.input(0), weight(b.model.graph, s.input(1), np.ascontiguousarray(numbers.T)))]
 
 
+def gather_block_quantized(b: Emit, s: Site) -> Sequence[Value]:
+    """Gather of ``(q - zero) scale``; in bytes are several q along the last axis, whose zero is half their range."""
+    q, scales, zero = _constant(s, 0), _constant(s, 2), _constant(s, 3) if s.has(3) else None
+    if q.dtype == np.uint8:
+        bits = int(s.attr("bits", 4))
+        q = _unpacked(q, bits)
+        stored = np.asarray(1 << (bits - 1)) if zero is None else _unpacked(zero, bits)
+        zero = stored[tuple(map(slice, scales.shape))] if stored.ndim else np.full(scales.shape, stored)
+    axis, block = int(s.attr("quantize_axis", 1)) % q.ndim, int(s.attr("block_size", 128))
+    if not block:
+        raise GraphError(f"{s.op} '{s.node.name}' has one block of any size, which is not supported")
+    numbers = dequantise(q, scales, zero, axis=axis, block=block)
+    return [b.Gather(weight(b.model.graph, s.input(0), numbers), s.input(1), axis=int(s.attr("gather_axis", 0)))]
+
+
 def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
     """Returns the numbers in the bytes of the last axis, low bits first."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
@@ -66,4 +81,4 @@ def _constant(s: Site, i: int) -> np.ndarray:
     return array
 
 
-PACKED = {"MatMulBnb4": matmul_bnb4, "MatMulNBits": matmul_n_bits}
+PACKED = {"GatherBlockQuantized": gather_block_quantized, "MatMulBnb4": matmul_bnb4, "MatMulNBits": matmul_n_bits}

@@ -24,7 +24,7 @@ def layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
 def simplified_layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
     """``x / sqrt(mean(x^2) + eps) scale``, and 1 over that root."""
     axis, epsilon = int(s.attr("axis", -1)), float(s.attr("epsilon", 1e-5))
-    return _root_mean_square(b, s.input(0), s.input(1), epsilon, axis)[: len(s.y)]
+    return root_mean_square(b, s.input(0), s.input(1), epsilon, axis)[: len(s.y)]
 
 
 def skip_layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
@@ -39,7 +39,7 @@ def skip_layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
 def skip_simplified_layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
     """The same without mean and bias."""
     total = _sum(b, s, 3)
-    y, inverse = _root_mean_square(b, total, s.input(2), float(s.attr("epsilon", _EPSILON)), -1)
+    y, inverse = root_mean_square(b, total, s.input(2), float(s.attr("epsilon", _EPSILON)), -1)
     return [y, None, inverse, total][: len(s.y)]
 
 
@@ -68,7 +68,8 @@ def _sum(b: Emit, s: Site, bias: int) -> Value:
     return b.Add(total, s.input(bias)) if s.has(bias) else total
 
 
-def _root_mean_square(b: Emit, x: Value, scale: Value, epsilon: float, axis: int) -> list[Value]:
+def root_mean_square(b: Emit, x: Value, scale: Value, epsilon: float, axis: int) -> list[Value]:
+    """Returns ``x / sqrt(mean(x^2) + eps) scale`` over the axes from ``axis`` on, and 1 over that root."""
     rank = len(x.shape or ())
     axes = list(range(axis % rank, rank))
     inverse = b.Reciprocal(b.Sqrt(b.Add(b.ReduceMean(b.Mul(x, x), axes, keepdims=1), epsilon)))
