@@ -441,6 +441,28 @@ CASES = {
             "k": unsigned(8, seed=1),
         },
     ),
+    **{
+        f"{op} of {kind}": (f"{op}({x}, sy, z)", {x: a}, {**GRID, "z": z})
+        for kind, z in (
+            ("16 bits", scalar(-300, np.int16)),
+            ("unsigned 16 bits", scalar(300, np.uint16)),
+            ("8 bits", scalar(3, np.int8)),
+        )
+        for op, x, a in (
+            ("QuantizeLinear", "x", 2000 * array(3, 4)),
+            ("DequantizeLinear", "q", whole(0, 120, 3, 4, dtype=z.dtype)),
+        )
+    },
+    "DequantizeLinear along an axis": (
+        "DequantizeLinear<axis = 0>(q, s, z)",
+        {"q": whole(-999, 999, 3, 4, dtype=np.int16)},
+        {"s": np.abs(array(3)), "z": whole(-9, 9, 3, dtype=np.int16)},
+    ),
+    "DequantizeLinear of int4": (
+        "DequantizeLinear(w, sy, z)",
+        {},
+        {**GRID, "w": signed4(3, 4), "z": signed4()},
+    ),
     "ConvInteger": (
         ".ConvInteger(x, w, za, zw)",
         {"x": unsigned(2, 3, 5, 5)},
@@ -471,7 +493,16 @@ CASES = {
     "DynamicQuantizeLinear": (".DynamicQuantizeLinear(x) -> ,,", {"x": array(3, 4)}, {}),
 }
 
-KINDS = {"f4": "float", "i4": "int32", "i8": "int64", "u1": "uint8", "i1": "int8", "b1": "bool"}
+KINDS = {
+    "f4": "float",
+    "i4": "int32",
+    "i8": "int64",
+    "u1": "uint8",
+    "i1": "int8",
+    "i2": "int16",
+    "u2": "uint16",
+    "b1": "bool",
+}
 
 
 def model_of(name, parse, opset):
@@ -530,7 +561,7 @@ def of_groups(*, groups=2, silu=False, epsilon=1e-5, last=True):
 
 
 CHANNELS = {"w": array(6), "c": array(6, seed=1), "k": array(6, seed=2)}
-JUMPS = ("Range", "Unique", "DynamicQuantize")
+JUMPS = ("Range", "Unique", "DynamicQuantize", "QuantizeLinear")
 """How many numbers come out, or to which they are rounded, changes in jumps."""
 SMOOTH = [
     name
@@ -598,6 +629,42 @@ def test_same_as_the_formula(name, parse, run):
     text = f"g ({kinds}) => (float out) {{ out = com.microsoft.{call} }}"
     (found,) = run(normalise(parse(text, weights=used, domains=DOMAINS)), feeds)
     np.testing.assert_allclose(found, formula(**feeds, **used), rtol=1e-4, atol=1e-5)
+
+
+def test_inverse_stays_and_has_a_gradient(parse, run):
+    """No operators of the standard invert a matrix."""
+    x, g, u = (array(2, 3, 3, seed=i) for i in range(3))
+    x += 3 * np.eye(3, dtype=np.float32)
+    text = "g (float[2, 3, 3] x) => (float[2, 3, 3] z) { y = com.microsoft.Inverse(x) z = Mul(y, y) }"
+    (found,) = gradients(normalise(parse(text, domains=DOMAINS)), run, {"x": x, "g": g}, "x")
+    inverse = np.linalg.inv(x.astype(np.float64))
+    np.testing.assert_allclose(np.sum(found * u), np.sum(2 * g * inverse * (-inverse @ u @ inverse)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("scales", [(2,), (2, 16)])
+def test_quantised_lstm_stays_and_has_the_gradient_of_its_weights(scales, parse, run):
+    weights = {"w": signed(2, 5, 16), "r": signed(2, 4, 16), "c": array(2, 32), "h": array(2, 3, 4)}
+    grids = {"sw": 0.01 * np.abs(array(*scales)), "sr": 0.01 * np.abs(array(*scales, seed=1))}
+    zeros = {"zw": signed(*scales, seed=1), "zr": np.zeros(scales, np.int8)}
+    form = '<hidden_size = 4, direction = "bidirectional">'
+    native = parse(
+        f"""g (float[6, 3, 5] x) => (float[6, 2, 3, 4] y)
+        {{ y = com.microsoft.DynamicQuantizeLSTM{form}(x, w, r, c, , h, , , sw, zw, sr, zr) }}""",
+        weights={**weights, **grids, **zeros},
+        domains=DOMAINS,
+    )
+    floats = dict(weights)
+    for n in "wr":
+        scale, zero = (v.reshape(2, 1, -1) for v in (grids["s" + n], zeros["z" + n]))
+        floats[n] = np.moveaxis((weights[n] - zero.astype(np.float32)) * scale, 1, 2).copy()
+    plain = parse(
+        f"g (float[6, 3, 5] x) => (float[6, 2, 3, 4] y) {{ y = LSTM{form}(x, w, r, c, , h) }}", weights=floats
+    )
+    feeds = {"x": array(6, 3, 5), "g": array(6, 2, 3, 4)}
+    found, expected = (gradients(normalise(model), run, feeds, "x", "h", "c") for model in (native, plain))
+    assert any(node.op_type == "DynamicQuantizeLSTM" for node in normalise(native).graph)
+    for have, want in zip(found, expected, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-6)
 
 
 def test_layer_normalization_from_before_the_standard_had_it(parse, evaluator):
