@@ -25,7 +25,7 @@ def dynamic_quantize_lstm(b: Emit, s: Site) -> Sequence[Value]:
     """LSTM with what its weights stand for; the rounding of inputs and states counts as the identity."""
     weights = [_weight(b, s, i, scale) for i, scale in ((1, 8), (2, 10))]
     rest = [s.input(i) if s.has(i) else None for i in range(3, 8)]
-    return b.many("LSTM", 3, s.input(0), *weights, *rest, **s.attributes())
+    return b.many("LSTM", 3, s.input(0), *weights, *rest, **s.attributes())[: len(s.y)]
 
 
 def _weight(b: Emit, s: Site, i: int, scale: int) -> Value:
