@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import xgraph
 from xgraph.inputs import prepare
@@ -64,7 +64,7 @@ def optimised(path: Path, level: str, folder: Path) -> Path:
 
 
 def quantised(path: Path, name: str, folder: Path, *, form: str, per_channel: bool = False) -> Path:
-    """Returns what the quantiser writes: ``form`` is QDQ, QOperator or dynamic.
+    """Returns what the quantiser writes: ``form`` is QDQ, QOperator, dynamic, or 16 bits (in com.microsoft's QDQ).
 
     Transformers are quantised in front of products only, as usual: 8 bits cannot hold a mask of -10000 or a residual
     stream.
@@ -73,13 +73,16 @@ def quantised(path: Path, name: str, folder: Path, *, form: str, per_channel: bo
     if form == "dynamic":
         quantize_dynamic(path, written, per_channel=per_channel)
         return written
+    wide = {"activation_type": QuantType.QInt16, "weight_type": QuantType.QInt16} if form == "16 bits" else {}
     products = None if name == "shapes_cnn" else ["Conv", "Gemm", "MatMul"]
     quantize_static(
         path,
         written,
         Calibration(name),
-        quant_format=QuantFormat[form],
+        quant_format=QuantFormat.QDQ if wide else QuantFormat[form],
         per_channel=per_channel,
         op_types_to_quantize=products,
+        extra_options={"UseQDQContribOps": bool(wide)},
+        **wide,
     )
     return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -138,6 +139,19 @@ def test_constants_are_dequantised_under_their_own_name(parse, run):
     assert [n.op_type for n in result.graph] == ["MatMul"]
     (found,) = run(result, {"x": array(2, 4)})
     np.testing.assert_allclose(found, array(2, 4) @ ((w - weights["z"].astype(int)) * weights["s"]), rtol=1e-5)
+
+
+def test_large_weights_of_4_bits_and_weights_that_nobody_reads(parse, evaluator):
+    """Neither can be handed to ONNX Runtime apart from the file."""
+    weights = {
+        "w": np.random.default_rng(0).integers(-8, 8, (64, 64)).astype(ml_dtypes.int4),
+        "s": np.linspace(0.01, 0.05, 64).astype(np.float32),
+        "idle": array(64, 64),
+    }
+    text = "g (float[2, 64] x) => (float[2, 64] y) { a = DequantizeLinear<axis = 1>(w, s) y = MatMul(x, a) }"
+    result = normalise(parse(text, opset=21, weights=weights), evaluator=evaluator)
+    (name,) = result.graph.initializers
+    np.testing.assert_array_equal(result.graph.initializers[name].const_value.numpy(), weights["w"] * weights["s"])
 
 
 FAKE = f"g (float[2, 64] x) => (float[2, 64] y) {{ {Q} a = DequantizeLinear(q, s, z) y = Mul(a, a) }}"

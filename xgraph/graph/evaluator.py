@@ -15,6 +15,10 @@ INLINE_BYTES = 1024
 """Weights below this size stay inside the serialized model: shape arithmetic needs their values."""
 
 
+_FOREIGN = "V"
+"""The kind of those NumPy dtypes that are not NumPy's own: 4 bits, bfloat16, float8."""
+
+
 class Evaluator(Protocol):
     """Runs a model once."""
 
@@ -37,15 +41,20 @@ class Evaluator(Protocol):
 def detach_weights(model: ir.Model) -> tuple[bytes, dict[str, np.ndarray]]:
     """Returns the serialized model without its large weights, and the weights by name.
 
-    Serializing this way never meets protobuf's limit of 2 GB and copies no weight. The model is unchanged.
+    Serializing this way never meets protobuf's limit of 2 GB and copies no weight. The model is unchanged. Weights
+    that nobody reads are left out (runtimes drop them, and then miss them), and numbers that NumPy does not have of
+    its own stay inside: runtimes cannot take those from arrays.
     """
     light = model.clone()
     weights: dict[str, np.ndarray] = {}
-    for name, value in light.graph.initializers.items():
+    for name, value in list(light.graph.initializers.items()):
         tensor = value.const_value
         if tensor is None:
             continue
-        if tensor.nbytes < INLINE_BYTES:
+        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+            del light.graph.initializers[name]
+            continue
+        if tensor.nbytes < INLINE_BYTES or tensor.dtype.numpy().kind == _FOREIGN:
             if isinstance(tensor, ir.ExternalTensor):
                 value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=name)
             continue
