@@ -356,7 +356,7 @@ def _map_roles(model: ir.Model, listed: Sequence[ir.Node]) -> dict[ir.Node, str]
 def _with_maps(listed: Sequence[ir.Node]) -> list[tuple[ir.Node, tuple[Dim, ...]]]:
     """Returns the layers that give maps of more than one place, each with their sizes."""
     maps: set[ir.Value] = set()
-    found = []
+    found: list[tuple[ir.Node, tuple[Dim, ...]]] = []
     for node in listed:
         output = node.outputs[0]
         known = dims(output)
