@@ -2,13 +2,11 @@
 
 A value (N, C, H, W) of this layout is stored as (N, C / B, H, W, B), with C padded to whole blocks. Here it is plain
 (N, C, H, W), still padded, and weights are put back into their order. B belongs to the machine that wrote the file
-and runs it, and the file does not say it: 16 with AVX-512 or on ARM, else 8. Most files have a size that only one of
-them explains; where none has, it is that of this machine.
+and runs it, and the file does not say it (``block_size``).
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -18,14 +16,13 @@ from xgraph.errors import GraphError
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.normalise.decompose.integers import channels_first, channels_last
 from xgraph.graph.normalise.decompose.microsoft.activation import activated
+from xgraph.graph.normalise.decompose.microsoft.block_size import INSTEAD, block_of, padded
 from xgraph.graph.normalise.grid import array_of
-from xgraph.graph.shapes import dims, rank, static
+from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 
 DOMAIN = "com.microsoft.nchwc"
 _BLOCK = "xgraph.block"
-_WIDE, _NARROW = 16, 8
-_INSTEAD = "save it at ORT_ENABLE_EXTENDED, or give the model as it was exported"
 
 
 def refuse_blocked(model: ir.Model, known: Mapping[str, object]) -> None:
@@ -40,19 +37,29 @@ def refuse_blocked(model: ir.Model, known: Mapping[str, object]) -> None:
     if unknown:
         raise GraphError(
             f"the model has the operators {', '.join(unknown)} of {DOMAIN}, which depend on the machine that optimised "
-            f"it and cannot be taken apart; {_INSTEAD}"
+            f"it and cannot be taken apart; {INSTEAD}"
         )
     if nodes:
-        block = _block(list(model.graph.all_nodes()))
+        block, values = block_of(list(model.graph.all_nodes()), DOMAIN)
         for node in nodes:
             node.meta[_BLOCK] = block
+        _drop_reshapes(model, values)
+
+
+def _drop_reshapes(model: ir.Model, blocked: Collection[ir.Value]) -> None:
+    """Adds values as they are, in place, which ONNX Runtime reshapes to (N, C / B, H, W, B) where one may broadcast."""
+    for node in list(model.graph.all_nodes()):
+        x = node.inputs[0] if node.op_type == "Reshape" else None
+        if x is not None and x in blocked and node.graph is not None:
+            node.outputs[0].replace_all_uses_with(x)
+            node.graph.remove(node, safe=True)
 
 
 def reorder_input(b: Emit, s: Site) -> Sequence[Value]:
     """Pads the channels to whole blocks."""
     x = channels_first(b, s.input(0)) if s.attr("channels_last", 0) else s.input(0)
     channels = _channels(s, x)
-    missing = _padded(channels, int(s.node.meta[_BLOCK])) - channels
+    missing = padded(channels, int(s.node.meta[_BLOCK])) - channels
     if not missing:
         return [b.Identity(x)]
     return [b.Pad(x, [0] * (rank(x) + 1) + [missing] + [0] * (rank(x) - 2), b.scalar(0.0, x))]
@@ -121,78 +128,6 @@ def upsample(b: Emit, s: Site) -> Sequence[Value]:
         s.input(0), None, scales, mode=mode, coordinate_transformation_mode=coordinates, nearest_mode=rounding
     )
     return [resize]
-
-
-def _block(nodes: Collection[ir.Node]) -> int:
-    """Returns the size of the blocks: the only one that explains the sizes in the graph, else the machine's."""
-    possible = [block for block in (_WIDE, _NARROW) if _explains(nodes, block)]
-    if not possible:
-        raise GraphError(
-            f"neither blocks of {_WIDE} nor of {_NARROW} channels fit its operators of {DOMAIN}; {_INSTEAD}"
-        )
-    if len(possible) == 1:
-        return possible[0]
-    return _WIDE if _has_wide_vectors() else _NARROW
-
-
-def _explains(nodes: Collection[ir.Node], block: int) -> bool:
-    """Tells whether ONNX Runtime could have written ``nodes`` with blocks of ``block`` channels."""
-    stored: dict[ir.Value | None, int | None] = {}  # the channels, with padding, of the values in blocks
-    for node in nodes:
-        ours = node.domain == DOMAIN
-        if not ours and not any(value in stored for value in node.inputs):
-            continue
-        if ours and not _fits(node, stored, block):
-            return False
-        if not ours or node.op_type != "ReorderOutput":  # what computes element by element leaves blocks as they are
-            stored.update(dict.fromkeys(node.outputs, _stored_channels(node, stored, block)))
-    return True
-
-
-def _fits(node: ir.Node, stored: Mapping[ir.Value | None, int | None], block: int) -> bool:
-    x = node.inputs[0]
-    if node.op_type == "ReorderOutput":
-        return stored.get(x) in (None, _padded(node.attributes["channels"].as_int(), block))
-    sizes = static(node.inputs[1], slice(2)) if node.op_type == "Conv" and node.inputs[1] is not None else None
-    if sizes is None:
-        return True
-    outputs, inputs = sizes
-    group = node.attributes.get_int("group", 1)
-    if group > 1:
-        fits = inputs == 1 or (inputs % block == 0 and outputs // group % block == 0)
-    elif x in stored:
-        fits = inputs % block == 0 and stored[x] in (None, inputs)
-    else:
-        fits = inputs < block  # more would be put into blocks first
-    return fits and outputs % block == 0
-
-
-def _stored_channels(node: ir.Node, stored: Mapping[ir.Value | None, int | None], block: int) -> int | None:
-    x, *others = node.inputs
-    if x is None:
-        return None
-    if node.op_type == "Conv":
-        sizes = static(others[0], slice(1)) if others[0] is not None else None
-        return sizes[0] if sizes else None
-    if node.op_type == "ReorderInput":
-        sizes = static(x, slice(3, 4) if node.attributes.get_int("channels_last", 0) else slice(1, 2))
-        return _padded(sizes[0], block) if sizes else None
-    if node.op_type == "Concat":
-        counts = [stored.get(value) for value in node.inputs]
-        return sum(n for n in counts if n is not None) if None not in counts else None
-    return stored.get(x)
-
-
-def _padded(channels: int, block: int) -> int:
-    return channels + -channels % block
-
-
-def _has_wide_vectors() -> bool:
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        return True
-    found = np.show_config(mode="dicts")["SIMD Extensions"]
-    present = [*found.get("baseline", ()), *found.get("found", ())]
-    return any("AVX512" in name or name == "X86_V4" for name in present)
 
 
 def _channels(s: Site, x: Value) -> int:
