@@ -1,8 +1,8 @@
 """How many channels lie in a block of ONNX Runtime's layout (N, C / B, H, W, B), which no file says.
 
 B is 16 with AVX-512 or on ARM, else 8. It pads the channels of a blocked value to whole blocks, and a convolution with
-fewer than B channels reads its input as it is. So most files have a size that only one of the two explains; where none
-has, B is that of this machine.
+fewer than B channels reads its input as it is. So most files have a size that only one of the two explains, or padding
+that shows only with the right one; where there is neither, B is that of this machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def block_of(nodes: Collection[ir.Node], domain: str) -> tuple[int, Collection[i
     if not possible:
         sizes = f"blocks of {_WIDE} nor of {_NARROW} channels"
         raise GraphError(f"neither {sizes} fit the model's operators of {domain}; {INSTEAD}")
-    block = possible[0] if len(possible) == 1 else _block_of_this_machine()
+    weights = [array_of(node.inputs[1]) for node in nodes if node.domain == domain and node.op_type == "Conv"]
+    seen = {block: sum(w is not None and _ends_in_padding(w, block) for w in weights) for block in possible}
+    best = [block for block in possible if seen[block] == max(seen.values())]
+    block = best[0] if len(best) == 1 else _block_of_this_machine()
     return block, explained[block].stored
 
 
@@ -109,6 +112,11 @@ class _Hypothesis:
 
 def _sizes(value: ir.Value | None, axis: int, count: int) -> tuple[int, ...] | None:
     return None if value is None else static(value, slice(axis, axis + count)) or None
+
+
+def _ends_in_padding(weight: np.ndarray, block: int) -> bool:
+    """Tells whether the last output channel is 0; weights lie as (O / B, ..., B of O)."""
+    return not weight.reshape(len(weight) // block, -1, block)[-1, :, -1].any()
 
 
 def _block_of_this_machine() -> int:
