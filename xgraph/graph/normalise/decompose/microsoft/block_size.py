@@ -36,8 +36,9 @@ def block_of(nodes: Collection[ir.Node], domain: str) -> tuple[int, Collection[i
     if not possible:
         sizes = f"blocks of {_WIDE} nor of {_NARROW} channels"
         raise GraphError(f"neither {sizes} fit the model's operators of {domain}; {INSTEAD}")
-    weights = [array_of(node.inputs[1]) for node in nodes if node.domain == domain and node.op_type == "Conv"]
-    seen = {block: sum(w is not None and _ends_in_padding(w, block) for w in weights) for block in possible}
+    filters = [node.inputs[1] for node in nodes if node.domain == domain and node.op_type == "Conv"]
+    weights = [weight for w in filters if w is not None and (weight := array_of(w)) is not None]
+    seen = {block: sum(_ends_in_padding(weight, block) for weight in weights) for block in possible}
     best = [block for block in possible if seen[block] == max(seen.values())]
     block = best[0] if len(best) == 1 else _block_of_this_machine()
     return block, explained[block].stored
@@ -88,10 +89,16 @@ class _Hypothesis:
         if group > 1:
             fits = inputs == 1 or (inputs % self.block == 0 and outputs // group % self.block == 0)
         elif x in self.stored:
-            fits = inputs % self.block == 0 and self._count(x) in (None, inputs)
+            fits = inputs % self.block == 0 and self._count(x) in (None, inputs) and not self._is_left_plain(x)
         else:
             fits = inputs < self.block
         return fits and outputs % self.block == 0
+
+    def _is_left_plain(self, x: ir.Value) -> bool:
+        """Tells whether a convolution would have read what was put into blocks for it as it is."""
+        node = x.producer()
+        channels = None if node is None or node.op_type != "ReorderInput" else _reordered_channels(node)
+        return channels is not None and channels < self.block
 
     def _channels_of(self, node: ir.Node) -> int | None:
         match node.op_type:
@@ -99,8 +106,8 @@ class _Hypothesis:
                 sizes = _sizes(node.inputs[1], 0, 1)
                 return sizes[0] if sizes else None
             case "ReorderInput":
-                sizes = _sizes(node.inputs[0], 3 if node.attributes.get_int("channels_last", 0) else 1, 1)
-                return padded(sizes[0], self.block) if sizes else None
+                channels = _reordered_channels(node)
+                return None if channels is None else padded(channels, self.block)
             case "Concat":
                 counts = [self._count(x) for x in node.inputs]
                 return sum(n for n in counts if n is not None) if None not in counts else None
@@ -108,6 +115,11 @@ class _Hypothesis:
 
     def _count(self, x: ir.Value | None) -> int | None:
         return None if x is None else self.stored.get(x)
+
+
+def _reordered_channels(node: ir.Node) -> int | None:
+    sizes = _sizes(node.inputs[0], 3 if node.attributes.get_int("channels_last", 0) else 1, 1)
+    return sizes[0] if sizes else None
 
 
 def _sizes(value: ir.Value | None, axis: int, count: int) -> tuple[int, ...] | None:

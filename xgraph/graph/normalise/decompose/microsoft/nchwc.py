@@ -17,7 +17,7 @@ from xgraph.graph.emit import Emit, Value
 from xgraph.graph.normalise.decompose.integers import channels_first, channels_last
 from xgraph.graph.normalise.decompose.microsoft.activation import activated
 from xgraph.graph.normalise.decompose.microsoft.block_size import INSTEAD, block_of, padded
-from xgraph.graph.normalise.grid import array_of
+from xgraph.graph.normalise.grid import array_of, weight
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 
@@ -78,9 +78,9 @@ def conv(b: Emit, s: Site) -> Sequence[Value]:
     blocked = array_of(s.input(1))
     if blocked is None:
         raise GraphError(f"{s.op} '{s.node.name}' computes its weights, whose blocks cannot be undone")
-    weight = b.constant(unblocked(blocked, int(s.attr("group", 1)), int(s.node.meta[_BLOCK])))
-    weight.name = f"{s.input(1).name}_plain"
-    y = b.Conv(s.input(0), weight, s.input(2) if s.has(2) else None, **attributes)
+    numbers = unblocked(blocked, int(s.attr("group", 1)), int(s.node.meta[_BLOCK]))
+    plain = weight(b.model.graph, s.input(1), numbers)
+    y = b.Conv(s.input(0), plain, s.input(2) if s.has(2) else None, **attributes)
     return [activated(b, s, b.Add(y, s.input(3)) if s.has(3) else y)]
 
 
