@@ -26,7 +26,7 @@ _BLOCK = "xgraph.block"
 
 
 def refuse_blocked(model: ir.Model, known: Mapping[str, object]) -> None:
-    """Notes the size of the blocks on every node of this domain.
+    """Notes the size of the blocks on every node of this domain, in place, so that each can be taken apart alone.
 
     Raises:
         GraphError: There are operators that are not in ``known``; beside plain ones they would read nonsense. Or no
