@@ -9,7 +9,7 @@ import pytest
 
 from xgraph.errors import GraphError
 from xgraph.graph.normalise import normalise
-from xgraph.graph.normalise.verify import random_feeds
+from xgraph.graph.normalise.verify import random_feeds, sizes_to_try
 from xgraph.graph.shapes import dims
 
 RNG = np.random.default_rng(0)
@@ -337,6 +337,19 @@ def test_a_model_that_runs_at_no_size_is_refused(parse, evaluator):
 def test_a_model_that_runs_only_at_the_size_it_was_traced_with_is_compared(parse, evaluator):
     text = "g (int64[N, T] x) => (int64 y) { s = Constant<value = int64[3] {-1, 2, 7}>() a = Reshape(x, s) y = Neg(a) }"
     normalise(parse(text), evaluator=evaluator)
+
+
+def test_a_model_that_needs_a_long_axis_is_compared(parse, evaluator):
+    strides = "".join(f"c{i + 1} = Conv<strides = [{5 if i == 0 else 2}]>(c{i}, w) " for i in range(7))
+    text = f"g (float[N, T] c) => (float y) {{ one = Constant<value = int64[1] {{1}}>() c0 = Unsqueeze(c, one) {strides} y = Relu(c7) }}"
+    model = parse(text, opset=13, weights={"w": array(1, 1, 3)})
+    assert ops(normalise(model, evaluator=evaluator)).count("Conv") == 7
+
+
+def test_several_axes_are_not_long_at_once(parse):
+    model = normalise(parse("g (float[N, S, T] x) => (float y) { y = Relu(x) }"))
+    sides = [sizes["x_dim1"] for sizes in sizes_to_try(model) if "x_dim1" in sizes]
+    assert sides == [64, 512]
 
 
 def test_random_feeds_stay_within_the_table(parse):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnx
@@ -27,6 +28,10 @@ _SIZES: tuple[Mapping[str, int], ...] = tuple(
     for length, side in ((8, 96), (16, 224), (32, 256), (64, 320), (128, 512), (256, 640), (512, 299))
 )
 """Sizes of dynamic axes, tried in order: a careless export works only at the size it was traced with."""
+_LONG = (64, 512, 4096, 16384)
+"""Sizes of axes without a meaning of their own: what strides over sound needs hundreds of samples for one frame."""
+_MOST_ELEMENTS = 1 << 22
+"""No input is made larger than this: several long axes would not fit into memory."""
 _LARGEST_TRACED = 512
 _MOST_TRACED = 12
 
@@ -160,7 +165,7 @@ def sizes_to_try(model: ir.Model) -> Iterator[Mapping[str, int]]:
     """Yields sizes for the dynamic dimensions other than the batch.
 
     After the usual ones come those that the targets of Reshape and Expand hold: a model traced at sequence length 6
-    may work at no other.
+    may work at no other. Last come long ones for the axes that are no sequence and no side of a picture.
     """
     yield from _SIZES
     names = {
@@ -177,6 +182,11 @@ def sizes_to_try(model: ir.Model) -> Iterator[Mapping[str, int]]:
                 found.update({int(size) for size in target.numpy().reshape(-1) if 1 < size <= _LARGEST_TRACED})
     for size, _ in found.most_common(_MOST_TRACED):
         yield dict.fromkeys(names, size)
+    unnamed = names - _SIZES[0].keys()
+    for size in _LONG if unnamed else ():
+        sizes = {**_SIZES[0], **dict.fromkeys(unnamed, size)}
+        if all(prod(_size(dim, sizes) for dim in value.shape or ()) <= _MOST_ELEMENTS for value in model.graph.inputs):
+            yield sizes
 
 
 def random_feeds(model: ir.Model, sizes: Mapping[str, int] = _SIZES[0], *, seed: int = 0) -> dict[str, np.ndarray]:
