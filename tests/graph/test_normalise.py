@@ -339,6 +339,20 @@ def test_a_model_that_runs_only_at_the_size_it_was_traced_with_is_compared(parse
     normalise(parse(text), evaluator=evaluator)
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ("Shape(x)", ("batch", 4, "width", 2)),
+        ("Concat<axis = 0>(s, hw)", ("batch", "y_dim1", "y_dim2", 2)),
+        ("Identity(hw)", ("batch", "y_dim1", "y_dim2", 2)),
+    ],
+)
+def test_a_grid_of_a_computed_size_has_a_rank(parse, size, shape):
+    text = f"""g (float[N, 3, 4, W] x, float[N, 2, 3] t, int64[hw] hw) => (float y) {{
+        s = Shape<start = 0, end = 2>(x) size = {size} y = AffineGrid(t, size) }}"""
+    assert dims(normalise(parse(text, opset=20)).graph.outputs[0]) == shape
+
+
 def test_a_model_that_needs_a_long_axis_is_compared(parse, evaluator):
     strides = "".join(f"c{i + 1} = Conv<strides = [{5 if i == 0 else 2}]>(c{i}, w) " for i in range(7))
     text = f"g (float[N, T] c) => (float y) {{ one = Constant<value = int64[1] {{1}}>() c0 = Unsqueeze(c, one) {strides} y = Relu(c7) }}"

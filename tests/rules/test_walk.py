@@ -229,6 +229,23 @@ def test_an_unknown_size_names_the_node() -> None:
         pull(b, list(b.graph), lambda _: Entry(rule=rule), {y: y}, [x])
 
 
+def test_a_rule_that_trips_names_the_node() -> None:
+    def rule(b: Emit, s: Site, g: ir.Value) -> list[ir.Value]:
+        return [s.x[3]]
+
+    b, (x,) = graph((2,))
+    y = b.Exp(x)
+    with pytest.raises(GraphError, match=f"no gradient for Exp '{y.producer().name}': its operands are not what"):
+        pull(b, list(b.graph), lambda _: Entry(rule=rule), {y: y}, [x])
+
+
+def test_a_mean_over_an_unknown_rank_names_the_node() -> None:
+    b, (x,) = graph(None)
+    y = b.ReduceMean(x, [1, 2])
+    with pytest.raises(ShapeUnknownError, match=f"no gradient for ReduceMean '{y.producer().name}': the rank of 'x0'"):
+        pull(b, list(b.graph), vjp.lookup, {y: y}, [x])
+
+
 @pytest.mark.parametrize(
     ("op", "x", "rest", "attributes", "said"),
     [

@@ -174,6 +174,11 @@ def _apply(b: Emit, entry: Entry, site: Site, incoming: Sequence[ir.Value | None
         outgoing = list(entry.rule(b, site, *incoming))
     except ShapeUnknownError as error:
         raise ShapeUnknownError(f"no gradient for {site.op} '{_name(site)}': {error}") from error
+    except (IndexError, TypeError) as error:
+        raise GraphError(
+            f"no gradient for {site.op} '{_name(site)}': its operands are not what its rule expects ({error}); please "
+            "report this model"
+        ) from error
     if len(outgoing) != len(site.x):
         raise GraphError(f"the rule of {site.op} gave {len(outgoing)} answers for {len(site.x)} inputs")
     kept: list[ir.Value | None] = []

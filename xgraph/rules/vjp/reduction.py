@@ -18,6 +18,7 @@ from xgraph.rules.vjp.shaping import (
     positive,
     reshape,
     reshape_like,
+    size_along,
     sizes_of,
     zeros_like,
 )
@@ -111,8 +112,7 @@ def cum_sum(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 
 def count_along(b: Emit, x: Value, axes: Sequence[int]) -> Value:
     """Returns the number of elements along ``axes`` (not negative) as a scalar of the dtype of ``x``."""
-    known = dims(x) or ()
-    sizes = [known[axis] for axis in axes]
+    sizes = [size_along(x, axis) for axis in axes]
     fixed = [size for size in sizes if isinstance(size, int)]
     if len(fixed) == len(sizes):
         return b.scalar(float(np.prod(fixed)), x)

@@ -8,7 +8,7 @@ import numpy as np
 
 from xgraph.errors import GraphError, UnsupportedOpError
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import dims, rank, static
+from xgraph.graph.shapes import Dim, dims, rank, static
 from xgraph.graph.site import Site
 
 
@@ -25,9 +25,19 @@ def shape_of(b: Emit, x: Value) -> Value:
     return b.Shape(x) if sizes is None else b.constant(np.asarray(sizes, np.int64))
 
 
+def size_along(x: Value, axis: int) -> Dim:
+    """Returns what is known of the size of ``x`` along ``axis``.
+
+    Raises:
+        ShapeUnknownError: Not even the rank is known.
+    """
+    rank(x)  # for its error
+    return (dims(x) or ())[axis]
+
+
 def size_of(b: Emit, x: Value, axis: int) -> Value:
     """Returns the size of ``x`` along ``axis`` (not negative) as an int64 vector of length 1."""
-    size = (dims(x) or ())[axis]
+    size = size_along(x, axis)
     if isinstance(size, int):
         return b.constant(np.asarray([size], np.int64))
     return b.Shape(x, start=axis, end=axis + 1)
@@ -35,7 +45,8 @@ def size_of(b: Emit, x: Value, axis: int) -> Value:
 
 def sizes_of(b: Emit, x: Value) -> list[int | Value]:
     """Returns the sizes of ``x``, static ones as ints and the others as int64 vectors of length 1."""
-    return [d if isinstance(d, int) else size_of(b, x, axis) for axis, d in enumerate(dims(x) or ())]
+    sizes = [size_along(x, axis) for axis in range(rank(x))]
+    return [d if isinstance(d, int) else size_of(b, x, axis) for axis, d in enumerate(sizes)]
 
 
 def reshape(b: Emit, x: Value, sizes: Sequence[int | Value]) -> Value:
@@ -112,7 +123,7 @@ def along(b: Emit, vector: Value, axis: int, x: Value) -> Value:
 
 def positions(b: Emit, x: Value, axis: int) -> Value:
     """Returns ``0, 1, .., n - 1`` (int64) for the size ``n`` of ``x`` along ``axis``."""
-    size = (dims(x) or ())[axis]
+    size = size_along(x, axis)
     if isinstance(size, int):
         return b.constant(np.arange(size, dtype=np.int64))
     zero, one = b.constant(np.asarray(0, np.int64)), b.constant(np.asarray(1, np.int64))
