@@ -339,6 +339,12 @@ def test_a_model_that_runs_only_at_the_size_it_was_traced_with_is_compared(parse
     normalise(parse(text), evaluator=evaluator)
 
 
+def test_constants_are_not_resized_in_python(parse, evaluator):
+    text = """g (float[N, 16, 12, 12] x) => (float y) { s = Constant<value = int64[4] {1, 16, 12, 12}>()
+        r = Resize<mode = "cubic">(w, , , s) y = Add(x, r) }"""
+    assert ops(normalise(parse(text, weights={"w": array(1, 16, 4, 4)}), evaluator=evaluator)) == ["Resize", "Add"]
+
+
 @pytest.mark.parametrize(
     ("size", "shape"),
     [

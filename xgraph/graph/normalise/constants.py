@@ -16,12 +16,14 @@ from xgraph.graph.prune import remove_unused
 
 SMALL_BYTES = 1 << 16
 """Results up to this size are always kept; larger ones only where they replace their operands."""
-_EXPANDING = frozenset({"ConstantOfShape", "Expand", "Tile", "EyeLike", "OneHot", "Range", "Pad", "Resize", "Upsample"})
+_EXPANDING = frozenset({"ConstantOfShape", "Expand", "Tile", "EyeLike", "OneHot", "Range", "Pad"})
 _NEVER = frozenset({
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Dropout",
     "DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "If", "Loop", "Scan", "Optional",
     "OptionalGetElement", "OptionalHasElement", "SequenceAt", "SequenceConstruct", "SequenceEmpty",
     "ConcatFromSequence", "SplitToSequence",
+    # Loops over pixels in Python: the reference implementation takes up to a millisecond for each.
+    "GridSample", "Resize", "Upsample",
 })  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def fold_constants(model: ir.Model) -> None:
 
     A result up to ``SMALL_BYTES`` is always folded. A larger one is folded where it does not inflate the file: all
     users of its large operands must be constant too, so that the operands go away. Random, quantising,
-    control-flow and sequence operators, other domains and graph outputs are left alone.
+    resampling, control-flow and sequence operators, other domains and graph outputs are left alone.
 
     A folded value that stands for one weight (reshaped bias, masked embedding, repacked gates) takes over the
     name of that weight once nothing else reads it.
