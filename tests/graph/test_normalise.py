@@ -9,7 +9,7 @@ import pytest
 
 from xgraph.errors import GraphError
 from xgraph.graph.normalise import normalise
-from xgraph.graph.normalise.verify import random_feeds, sizes_to_try
+from xgraph.graph.normalise.verify import compare, random_feeds, sizes_to_try
 from xgraph.graph.shapes import dims
 
 RNG = np.random.default_rng(0)
@@ -337,6 +337,30 @@ def test_a_model_that_runs_at_no_size_is_refused(parse, evaluator):
 def test_a_model_that_runs_only_at_the_size_it_was_traced_with_is_compared(parse, evaluator):
     text = "g (int64[N, T] x) => (int64 y) { s = Constant<value = int64[3] {-1, 2, 7}>() a = Reshape(x, s) y = Neg(a) }"
     normalise(parse(text), evaluator=evaluator)
+
+
+DRAWN = {
+    "noise": "r = RandomNormalLike(x) y = Add(x, r)",
+    "dropout": "h = Constant<value = float {0.5}>() y = Dropout(x, h, c0)",
+    "a body": """y = If(c0) <then_branch = t () => (float[N, 4] r) { r = RandomUniformLike(x) },
+                    else_branch = e () => (float[N, 4] i) { i = Identity(x) }>""",
+}
+
+
+@pytest.mark.parametrize("case", DRAWN)
+def test_random_outputs_are_not_compared(parse, evaluator, caplog, case):
+    text = f"g (float[N, 4] x, bool c0) => (float[N, 4] y, float[N, 4] z) {{ {DRAWN[case]} z = Softmax(x) }}"
+    normalise(parse(text, opset=13), evaluator=evaluator)
+    (said,) = [record.getMessage() for record in caplog.records]
+    name = {"noise": "RandomNormalLike", "dropout": "Dropout", "a body": "If"}[case]
+    assert said.startswith(f"output 'y' depends on random numbers that {name} '")
+
+
+def test_outputs_beside_random_ones_are_compared(parse, evaluator):
+    text = "g (float[N, 4] x) => (float[N, 4] y, float[N, 4] z) { y = RandomNormalLike(x) z = %s(x) }"
+    compare(parse(text % "Exp"), parse(text % "Exp"), evaluator)
+    with pytest.raises(GraphError, match="import changed output 'z'"):
+        compare(parse(text % "Exp"), parse(text % "Sin"), evaluator)
 
 
 def test_constants_are_not_resized_in_python(parse, evaluator):

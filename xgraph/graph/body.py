@@ -126,7 +126,12 @@ def is_tensor(value: ir.Value) -> bool:
 
 def is_random(body: ir.Graph) -> bool:
     """Tells whether a body draws random numbers, so that it computes something else when it is repeated."""
-    return any(node.op_type in _RANDOM or _drops(node) or any(map(is_random, bodies(node))) for node in body)
+    return any(map(draws, body))
+
+
+def draws(node: ir.Node) -> bool:
+    """Tells whether a node draws random numbers, or one in its bodies does."""
+    return node.op_type in _RANDOM or _drops(node) or any(map(is_random, bodies(node)))
 
 
 def _drops(node: ir.Node) -> bool:
