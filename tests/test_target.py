@@ -217,6 +217,10 @@ def test_refused_when_made(make: Callable[[], Target], message: str) -> None:
         (Target.top(6), "rank 6 does not exist: the output has 5 classes"),
         (Target.contrast(0, 7), "target 7 does not exist"),
         (Target.index(0, output="logit"), "no output 'logit'.*it has output"),
+        (
+            Target.index(()),
+            r"the output has 5 numbers for each of the 3 rows: .*\(0\) to Target.index\(4\)",
+        ),
         (Target.index((1, 2)), r"no entry \[1, 2\] in an output of shape \[3, 5\]"),
         (Target.pixel(0, 1, 1), "no entry"),
         (Target.region(0, np.ones((4, 4))), "does not fit an output of shape"),
@@ -225,6 +229,16 @@ def test_refused_when_made(make: Callable[[], Target], message: str) -> None:
 def test_refused_by_the_model(tiny_model: Model, images: np.ndarray, target: Any, message: str) -> None:
     with pytest.raises(TargetError, match=message):
         xgraph.explain(tiny_model, images[:ROWS], target=target)
+
+
+def test_an_empty_entry_of_a_score(load_proto: Any) -> None:
+    d = builders.Draft()
+    d("ReduceSum", "x", d.constant("axes", np.array([1])), out="score", keepdims=0)
+    model = load_proto(d.model({"x": ["batch", 4]}, {"score": ["batch"]}))
+    x = np.ones((3, 4), np.float32)
+    with pytest.raises(TargetError, match=r"one number for each of the 3 rows: say which with Target.index\(0\)$"):
+        xgraph.explain(model, x, target=Target.index(()))
+    assert xgraph.explain(model, x, target=Target.index(0)).scores.shape == (3,)
 
 
 @pytest.mark.parametrize(

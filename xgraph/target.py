@@ -182,6 +182,13 @@ class Target:
             maps[:, class_index] = mask
         else:
             position = self.value
+            if not position and seed.ndim == 2:
+                # An output [rows] comes as [rows, 1], so its shape is not named.
+                rows, count = shape
+                raise TargetError(
+                    f"the output has {'one number' if count == 1 else f'{count} numbers'} for each of the {rows} rows: "
+                    f"say which with Target.index(0){'' if count == 1 else f' to Target.index({count - 1})'}"
+                )
             if not position:
                 raise TargetError(
                     f"the output has the shape {list(shape)}, so there is no predicted class: say what to explain with "

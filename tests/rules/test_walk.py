@@ -112,6 +112,15 @@ def test_missing_rules_are_listed_all_at_once() -> None:
     assert f"acme::Riddle (2 nodes, first '{names[0][1]}')" in message
 
 
+def test_a_rule_that_is_not_for_quantised_integers_is_not_called_missing() -> None:
+    b, (x,) = graph((1, 1, 2, 2))
+    scale, zero = b.scalar(0.5, x), b.constant(np.asarray(0, np.uint8))
+    small = b.Resize(b.QuantizeLinear(x, scale, zero), None, [1.0, 1.0, 2.0, 2.0], mode="nearest")
+    y = b.DequantizeLinear(small, scale, zero)
+    with pytest.raises(UnsupportedOpError, match=r"^no rule for Resize that reads quantised integers \(1 node, first"):
+        pull(b, list(b.graph), vjp.lookup, {y: y}, [x])
+
+
 def test_missing_rule_off_the_path_does_not_matter() -> None:
     b, (x, other) = graph((2,), (2,))
     (hidden,) = b.op("Mystery", [other], {}, domain="acme", like=[x])

@@ -131,7 +131,7 @@ def find_path(
             integers = entry is not None and entry.integers
             active.update(value for value in node.outputs if integers or is_float(value))
     if missing:
-        raise UnsupportedOpError(_missing_message(missing))
+        raise UnsupportedOpError(_missing_message(missing, lookup))
     return path
 
 
@@ -149,10 +149,12 @@ def _reads_integers(site: Site) -> bool:
     return any(wanted and value is not None and not is_float(value) for value, wanted in pairs)
 
 
-def _missing_message(missing: Sequence[Site]) -> str:
+def _missing_message(missing: Sequence[Site], lookup: Lookup) -> str:
     by_op: dict[str, list[str]] = {}
     for site in missing:
-        by_op.setdefault(site.op, []).append(_name(site))
+        # What has a rule is here for the numbers that it reads.
+        kind = site.op if lookup(site) is None else f"{site.op} that reads quantised integers"
+        by_op.setdefault(kind, []).append(_name(site))
     listing = ", ".join(
         f"{op} ({len(names)} node{'s' if len(names) > 1 else ''}, first '{names[0]}')" for op, names in by_op.items()
     )
