@@ -72,6 +72,23 @@ TAKEN = (
     "g (float[1, 4] x) => (float[1, 4] y) { %s b = Exp(a) z = Constant<value = int64[1] {0}>() y = Unsqueeze(b, z) }"
 )
 
+# What is scattered into, or gathered from, is a constant that has one sample.
+TOP = "k = Constant<value = int64[1] {2}>() v, i = TopK(x, k)"
+COLUMN = "c = Constant<value = int64[1] {1}>()"
+FIRST_PLACES = f"""{COLUMN} d = Sub(x, x) e = Exp(d) f = ReduceMax(e, c) zero = Constant<value = int64 {{0}}>()
+    r = CumSum<exclusive = 1>(f, zero) row = Cast<to = 7>(r) a = ArgMax<axis = 1>(x) i = Concat<axis = 1>(row, a)"""
+INDEXED = {
+    "scattered elements": f"g (float[1, 4] x) => (float[1, 4] y) {{ {TOP} y = ScatterElements<axis = 1>(w, i, v) }}",
+    "gathered elements": f"g (float[1, 4] x) => (float[1, 2] y) {{ {TOP} g = GatherElements<axis = 1>(w, i) y = Mul(g, v) }}",
+    "gathered entries": f"""g (float[1, 4] x) => (float[1] y) {{
+        {COLUMN} i = ArgMax<axis = 1>(x) g = GatherND<batch_dims = 1>(w, i) u = ReduceMax<keepdims = 0>(x, c) y = Mul(g, u) }}""",
+    "scattered entries of a sample each": f"""g (float[1, 4] x) => (float[1, 4] y) {{
+        {FIRST_PLACES} u = ReduceMax<keepdims = 0>(x, c) y = ScatterND(w, i, u) }}""",
+    "scattered entries of all samples": """g (float[1, 2] x) => (float[1, 4] y) {
+        i = Constant<value = int64[2, 1] {3, 1}>() t = Transpose<perm = [1, 0]>(x) w1 = Transpose<perm = [1, 0]>(w)
+        s = ScatterND(w1, i, t) y = Transpose<perm = [1, 0]>(s) }""",
+}
+
 FREED = {
     "many shuffles": (CHAIN, {}),
     "windows": (WINDOWS, {}),
@@ -88,6 +105,7 @@ FREED = {
     "initial state": (LSTM, {"w": array(1, 24, 4), "r": array(1, 24, 6), "h0": array(1, 1, 6)}),
     "resize": (RESIZE, {}),
     "two inputs, one dynamic": ("g (float[N, 4] x, float[1, 1] s) => (float[N, 4] y) { y = Mul(x, s) }", {}),
+    **{name: (text, {"w": array(1, 4)}) for name, text in INDEXED.items()},
     "dynamic length": (
         "g (float[1, T, 6] x) => (float[1, T, 2, 3] y) { s = Constant<value = int64[4] {1, -1, 2, 3}>() a = Reshape(x, s) y = Exp(a) }",
         {},

@@ -200,9 +200,30 @@ def _mend_other(node: ir.Node, model: ir.Model) -> bool:
     if node.op_type == "Concat":
         axis = node.attributes.get_int("axis", 0) % max(1, len(dims(node.outputs[0]) or ()))
         return _expand_others(node, model, range(len(node.inputs)), _batch_axis(node.inputs, but=axis))
+    if node.op_type in ("GatherElements", "ScatterElements"):
+        axis = node.attributes.get_int("axis", 0) % max(1, len(dims(node.inputs[0]) or ()))  # type: ignore[arg-type]
+        return _expand_others(node, model, range(len(node.inputs)), _batch_axis(node.inputs, but=axis))
+    if node.op_type == "GatherND" and _batch_axis(node.inputs[1:2]) in range(node.attributes.get_int("batch_dims", 0)):
+        return _expand_others(node, model, [0], _batch_axis(node.inputs[1:2]))
+    if node.op_type == "ScatterND":
+        return _expand_others(node, model, [0], _scattered_axis(node))
     if node.op_type in ("LSTM", "GRU", "RNN") and _batch_axis(node.inputs[:1]) == 1:
         return _expand_others(node, model, range(5, min(7, len(node.inputs))), 1)
     return False
+
+
+def _scattered_axis(node: ir.Node) -> int | None:
+    """The axis of the first operand of ScatterND along which its updates have the batch.
+
+    The updates are ``[*indices[:-1], *data[k:]]`` for indices of k numbers each; where the former have the batch, the
+    first number says the sample.
+    """
+    axis, indices = _batch_axis(node.inputs[2:3]), node.inputs[1]
+    shape = None if indices is None else dims(indices)
+    if axis is None or not shape or not isinstance(shape[-1], int):
+        return None
+    behind = axis - (len(shape) - 1)
+    return behind + shape[-1] if behind >= 0 else 0
 
 
 def _batch_axis(values: Sequence[ir.Value | None], but: int | None = None) -> int | None:
