@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from xgraph.graph.adjoint import step_mul
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import dims
+from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.shaping import positive
@@ -153,24 +153,37 @@ def shrink(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 @vjp("Softmax")
 def softmax(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
     """``dx`` = y (g - Σ g y), the sum along the axis of the softmax."""
-    y = _without_masked_rows(s.y[0])
+    y = _without_masked_rows(s)
     total = b.ReduceSum(b.Mul(g, y), [_axis(s)], keepdims=1)
     return [b.Mul(y, b.Sub(g, total))]
 
 
-def _without_masked_rows(y: Value) -> Value:
-    """Returns ``Where(IsNaN(y), 0, y)`` where that is all that is read of y.
+def _without_masked_rows(s: Site) -> Value:
+    """Returns what replaces the rows of y that are masked as a whole by 0, where that is all that is read of y.
 
-    Rows that are masked as a whole are NaN, which a cotangent of 0 does not undo.
+    Such rows are NaN, which a cotangent of 0 does not undo.
     """
+    y = s.y[0]
     readers = [node for node, _ in y.uses() if node.op_type != "IsNaN"]
     if len(readers) != 1 or readers[0].op_type != "Where" or y.is_graph_output():
         return y
     where = Site(readers[0])
-    asked, replacement = where.input(0).producer(), where.const(1)
-    of_nan = asked is not None and asked.op_type == "IsNaN" and asked.inputs[0] is y and where.x[2] is y
-    zero = replacement is not None and not replacement.any()
-    return where.y[0] if of_nan and zero and dims(where.y[0]) == dims(y) else y
+    others = [where.const(i) for i in (1, 2) if where.x[i] is not y]
+    zero = len(others) == 1 and others[0] is not None and not others[0].any()
+    rows = _of_rows(where.input(0), y, _axis(s)) or (where.x[2] is y and _asks_for_nan(where.input(0), y))
+    return where.y[0] if zero and rows and dims(where.y[0]) == dims(y) else y
+
+
+def _of_rows(condition: Value, y: Value, axis: int) -> bool:
+    """Tells whether a condition is the same all along an axis of ``y``."""
+    known = dims(condition)
+    place = axis - rank(y)
+    return known is not None and (len(known) < -place or known[place] == 1)
+
+
+def _asks_for_nan(condition: Value, y: Value) -> bool:
+    node = condition.producer()
+    return node is not None and node.op_type == "IsNaN" and node.inputs[0] is y
 
 
 @vjp("LogSoftmax")
