@@ -25,6 +25,7 @@ from xml.etree import ElementTree
 
 import onnx
 
+from xgraph.graph.aside import ZIP
 from xgraph.graph.normalise.decompose import composites
 from xgraph.graph.normalise.sequences import resolved
 from xgraph.rules.vjp import vjp
@@ -38,7 +39,7 @@ VENDOR = "com.microsoft"
 
 def kind(op: str) -> str:
     """Returns what becomes of an operator, one of ``KINDS``."""
-    if op in composites() | resolved():
+    if op in composites() | resolved() | {f"ai.onnx.ml::{ZIP}"}:
         return "taken apart at import"
     entry = vjp.entries.get(op)
     if entry is None:

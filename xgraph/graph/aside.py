@@ -14,7 +14,8 @@ import onnx_ir as ir
 
 ASIDE = "xgraph.aside"
 """Model metadata key: what was left aside, a JSON list of sentences."""
-_ZIP = "ZipMap"
+ZIP = "ZipMap"
+"""The operator of ``ai.onnx.ml`` that makes dictionaries."""
 
 
 def keep_tensors(proto: onnx.ModelProto) -> None:
@@ -38,7 +39,7 @@ def left_aside(model: ir.Model) -> tuple[str, ...]:
 
 def _is_zip(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
     """Tells whether a node makes dictionaries that leave the model, and that nothing inside reads."""
-    if node.op_type != _ZIP or node.domain != "ai.onnx.ml":
+    if node.op_type != ZIP or node.domain != "ai.onnx.ml":
         return False
     name = node.output[0]
     return any(output.name == name for output in graph.output) and not any(name in other.input for other in graph.node)
