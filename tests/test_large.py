@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,8 +75,11 @@ def large(tmp_path: Path) -> Iterator[Callable[[int, int], Path]]:
 
 def peak(*arguments: str | Path) -> int:
     """Runs xgraph in a process of its own; returns its peak resident set in bytes."""
-    process = subprocess.Popen([sys.executable, "-m", "xgraph", *map(str, arguments)], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    # In a folder of its own, where the package is found as it is installed.
+    command = [sys.executable, "-m", "xgraph", *map(str, arguments)]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
+        _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     return usage.ru_maxrss * 1024

@@ -111,6 +111,7 @@ def test_a_quantised_model_offers_its_layers_and_its_head(tmp_path):
 @pytest.mark.torch
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_the_gradient_is_that_of_fake_quantisation_in_torch(per_channel, tmp_path):
+    pytest.importorskip("torch")
     from corpus.fake_quantised import gradient
 
     plain = optimised(source("shapes_cnn"), "basic", tmp_path)

@@ -66,7 +66,7 @@ def test_straight_through(case, parse, run):
 
 @pytest.mark.torch
 def test_straight_through_as_torch_learns_scales(parse, run):
-    import torch
+    torch = pytest.importorskip("torch")
 
     _, _, s, z = GRIDS["one"]
     x, g = np.float32([[-30, -0.8, -0.3, 0.0, 0.04, 0.1], [1, 5, 20, 24, 24.55, 30]]), array(2, 6, seed=1)
