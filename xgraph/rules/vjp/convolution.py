@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xgraph.graph.adjoint import conv_input_grad
+from xgraph.graph.arithmetic import joined, product
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, need_static, rank, static
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import joined, product
 from xgraph.rules.vjp.shaping import like, shape_of, sizes_of
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
-from xgraph.graph.arithmetic import count
+from xgraph.graph.arithmetic import count, joined, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
-from xgraph.rules.vjp.shaping import cast_like, size_of, sizes_of
+from xgraph.rules.vjp.shaping import cast_like, sizes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +94,3 @@ def spread_samples(b: Emit, x: Value, points: int) -> Value:
     """Returns 0, 1, .. along the first of so many axes: point i reads sample i of ``x``."""
     numbers = count(b, size_of(b, x, 0))
     return b.Unsqueeze(numbers, list(range(1, points))) if points > 1 else numbers
-
-
-def joined(b: Emit, sizes: Sequence[int | Value]) -> Value:
-    """Returns a shape from sizes that are static or vectors of length 1."""
-    if all(isinstance(size, int) for size in sizes):
-        return b.constant(np.asarray(sizes, np.int64))
-    return b.Concat(*(b.constant(np.asarray([d], np.int64)) if isinstance(d, int) else d for d in sizes), axis=0)
-
-
-def product(b: Emit, sizes: Sequence[int | Value]) -> int | Value:
-    """Returns the product of sizes, computed where one of them is."""
-    fixed = prod(size for size in sizes if isinstance(size, int))
-    total: int | Value = fixed
-    for size in sizes:
-        if not isinstance(size, int):
-            total = b.Mul(size, total)
-    return total

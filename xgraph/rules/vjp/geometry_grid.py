@@ -6,24 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xgraph.graph.arithmetic import count, keys_kernel
+from xgraph.graph.arithmetic import count, joined, keys_kernel, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import (
-    Taps,
-    bounded,
-    joined,
-    linear_taps,
-    offsets,
-    sampled,
-    spread_samples,
-    whole,
-    zero_outside,
-)
-from xgraph.rules.vjp.shaping import cast_like, refuse, size_of
+from xgraph.rules.vjp.geometry import Taps, bounded, linear_taps, offsets, sampled, spread_samples, whole, zero_outside
+from xgraph.rules.vjp.shaping import cast_like, refuse
 
 _CUBIC_A = -0.75
 

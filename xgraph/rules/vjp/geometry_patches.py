@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xgraph.graph.arithmetic import count
+from xgraph.graph.arithmetic import count, joined, product, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import need_static, rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.geometry import joined, linear_taps, product, sampled, spread_samples, zero_outside
-from xgraph.rules.vjp.shaping import cast_like, const_ints, reshape_like, size_of, sizes_of
+from xgraph.rules.vjp.geometry import linear_taps, sampled, spread_samples, zero_outside
+from xgraph.rules.vjp.shaping import cast_like, const_ints, reshape_like, sizes_of
 
 
 @through(vjp, "DeformConv")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xgraph.graph.arithmetic import count
+from xgraph.graph.arithmetic import count, positions, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dtype_of
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.geometry import Taps, bounded, linear_taps, read_taps, whole
-from xgraph.rules.vjp.shaping import cast_like, positions, size_of
+from xgraph.rules.vjp.shaping import cast_like
 
 # Axes of what RoiAlign samples: taps along y and x, regions, then bins and samples per bin of y and of x, channels.
 _SAMPLES_Y, _SAMPLES_X = 4, 6

@@ -6,23 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import positions, product
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.movement import add_along
-from xgraph.rules.vjp.shaping import (
-    along,
-    cast_like,
-    like,
-    positions,
-    positive,
-    reshape,
-    sizes_of,
-    widened,
-    zeros_like,
-)
+from xgraph.rules.vjp.shaping import along, cast_like, like, positive, reshape, sizes_of, widened, zeros_like
 
 
 @vjp("Gather")
@@ -123,12 +114,7 @@ def _flat(b: Emit, g: Value, x: Value, axis: int, index_rank: int) -> Value:
     if index_rank == 0:
         return b.Unsqueeze(g, [axis])
     sizes = sizes_of(b, g)
-    merged: int | Value = 1
-    for size in sizes[axis : axis + index_rank]:
-        if isinstance(merged, int) and isinstance(size, int):
-            merged *= size
-        else:
-            merged = b.Mul(size, merged) if isinstance(merged, int) else b.Mul(merged, size)
+    merged = product(b, sizes[axis : axis + index_rank])
     return reshape(b, g, [*sizes[:axis], merged, *sizes[axis + index_rank :]])
 
 

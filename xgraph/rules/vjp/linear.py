@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import positions
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, need_static, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.graph.walk import unbroadcast
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import cast_like, expand_like, like, positions
+from xgraph.rules.vjp.shaping import cast_like, expand_like, like
 
 
 @vjp("MatMul", broadcasts=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import joined, numbers, positions, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, rank, static
 from xgraph.graph.site import Site
@@ -15,13 +16,11 @@ from xgraph.rules.vjp.shaping import (
     cast_like,
     const_ints,
     like,
-    positions,
     positive,
     refuse,
     reshape,
     reshape_like,
     shape_of,
-    size_of,
     sizes_of,
     widened,
     zeros_like,
@@ -65,9 +64,7 @@ def concat(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
         return [part if wanted else None for wanted in s.wants]
     if len(sizes) == 1:
         return [g]
-    lengths = np.asarray(sizes, np.int64) if all(isinstance(size, int) for size in sizes) else None
-    split = b.constant(lengths) if lengths is not None else b.Concat(*_vectors(b, sizes), axis=0)
-    parts = b.many("Split", len(sizes), g, split, axis=axis)
+    parts = b.many("Split", len(sizes), g, joined(b, sizes), axis=axis)
     return [like(part, s.input(i)) for i, part in enumerate(parts)]
 
 
@@ -168,19 +165,11 @@ def pad(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 def add_along(b: Emit, g: Value, x: Value, index: Value, axis: int) -> Value:
     """Emits zeros of the shape of ``x`` but along ``axis``, with g added at ``index`` (a vector) there."""
     spread = b.Expand(along(b, index, axis, x), shape_of(b, g))
-    sizes = [size_of(b, x if i == axis else g, i) for i in range(rank(x))]
-    known = [(dims(x if i == axis else g) or ())[i] for i in range(rank(x))]
-    if all(isinstance(size, int) for size in known):
-        shape = b.constant(np.asarray(known, np.int64))
-    else:
-        shape = b.Concat(*sizes, axis=0) if len(sizes) > 1 else sizes[0]
+    sizes = sizes_of(b, g)
+    sizes[axis] = sizes_of(b, x)[axis]
     terms = widened(b, g)
-    zeros = b.Expand(b.scalar(0.0, terms), shape)
+    zeros = b.Expand(b.scalar(0.0, terms), joined(b, sizes))
     return cast_like(b, b.ScatterElements(zeros, spread, terms, axis=axis, reduction="add"), g)
-
-
-def _vectors(b: Emit, sizes: Sequence[int | Value]) -> list[Value]:
-    return [b.constant(np.asarray([size], np.int64)) if isinstance(size, int) else size for size in sizes]
 
 
 def _axes(s: Site, i: int) -> list[int]:
@@ -265,8 +254,7 @@ def _scatter_slice(b: Emit, s: Site, g: Value) -> Value:
 def _put_where_taken(b: Emit, s: Site, g: Value) -> Value:
     """As ``_place`` with unknown axes: g goes where the same slice of the numbered elements of x points."""
     x = s.input(0)
-    numbers = b.Range(np.asarray(0, np.int64), b.Size(x), np.asarray(1, np.int64))
-    taken = b.Slice(b.Reshape(numbers, b.Shape(x)), *s.x[1:])
+    taken = b.Slice(b.Reshape(numbers(b, b.Size(x)), b.Shape(x)), *s.x[1:])
     zeros = b.Reshape(zeros_like(b, x, g), [-1])
     return b.Reshape(b.ScatterElements(zeros, b.Reshape(taken, [-1]), b.Reshape(g, [-1])), b.Shape(x))
 

@@ -14,13 +14,7 @@ from xgraph.graph.shapes import need_static, not_fixed, rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import pulled_through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import (
-    cast_like,
-    like,
-    positive,
-    reshape_like,
-    widened,
-)
+from xgraph.rules.vjp.shaping import cast_like, like, positive, reshape_like, widened
 
 _PER_CHANNEL = 21
 """From this opset on, GroupNormalization has a scale and a bias per channel; per group before."""

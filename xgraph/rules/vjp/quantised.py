@@ -12,11 +12,12 @@ import ml_dtypes
 import numpy as np
 
 from xgraph.graph.adjoint import step_mul
+from xgraph.graph.arithmetic import positions
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import along, cast_like, expand_like, like, positions, positive, shape_of
+from xgraph.rules.vjp.shaping import along, cast_like, expand_like, like, positive, shape_of
 
 _HALF = 0.5
 """Of a step: what is rounded to a limit is not clipped."""

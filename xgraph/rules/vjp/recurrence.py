@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 
+from xgraph.graph.arithmetic import positions, size_of
 from xgraph.graph.body import Body, slice_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import need_static
 from xgraph.graph.site import Site
-from xgraph.rules.vjp.shaping import positions, size_of
 
 ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 """The default activations of one direction."""

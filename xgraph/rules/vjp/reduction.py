@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import numbers, product, size_along
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
@@ -18,7 +19,6 @@ from xgraph.rules.vjp.shaping import (
     positive,
     reshape,
     reshape_like,
-    size_along,
     sizes_of,
     zeros_like,
 )
@@ -142,7 +142,7 @@ def to_first(b: Emit, arg: Callable[..., Value], g: Value, x: Value, axes: Seque
     order = kept + axes
     moved = x if order == sorted(order) else b.Transpose(x, perm=order)
     sizes = sizes_of(b, x)
-    flat = reshape(b, moved, [*(sizes[axis] for axis in kept), _product(b, [sizes[axis] for axis in axes])])
+    flat = reshape(b, moved, [*(sizes[axis] for axis in kept), product(b, [sizes[axis] for axis in axes])])
     index = arg(flat, axis=-1, keepdims=1)
     share = reshape_like(b, g, index)
     dx = reshape_like(b, b.ScatterElements(zeros_like(b, flat), index, share, axis=-1), moved)
@@ -156,15 +156,6 @@ def power_factor(b: Emit, x: Value, p: int) -> Value:
     if p == 2:
         return x
     return b.Mul(b.Pow(b.Abs(x), float(p - 1)), b.Sign(x))
-
-
-def _product(b: Emit, sizes: Sequence[int | Value]) -> int | Value:
-    fixed = int(np.prod([size for size in sizes if isinstance(size, int)]))
-    total: int | Value = fixed
-    for size in sizes:
-        if not isinstance(size, int):
-            total = b.Mul(size, fixed) if isinstance(total, int) else b.Mul(total, size)
-    return total
 
 
 def _axes(s: Site) -> list[int] | None:
@@ -201,8 +192,8 @@ def _to_first_computed(b: Emit, s: Site, g: Value) -> Value:
     """As ``to_first`` along computed axes: among the extrema, the one that comes first in memory."""
     x = s.input(0)
     end = b.Size(x)
-    numbers = b.Reshape(b.Range(b.scalar(0, end), end, b.scalar(1, end)), b.Shape(x))
-    found = b.Where(b.Equal(x, _kept(b, s, s.y[0])), numbers, end)
+    places = b.Reshape(numbers(b, end), b.Shape(x))
+    found = b.Where(b.Equal(x, _kept(b, s, s.y[0])), places, end)
     first = _reduced(b, s, b.ReduceMin, found)
     return like(b.Where(b.Equal(first, found), _kept(b, s, g), b.scalar(0.0, g)), x)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from xgraph.errors import GraphError, UnsupportedOpError
+from xgraph.graph.arithmetic import joined, size_along, size_of
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.shapes import Dim, dims, rank, static
+from xgraph.graph.shapes import dims, rank, static
 from xgraph.graph.site import Site
 
 
@@ -25,24 +26,6 @@ def shape_of(b: Emit, x: Value) -> Value:
     return b.Shape(x) if sizes is None else b.constant(np.asarray(sizes, np.int64))
 
 
-def size_along(x: Value, axis: int) -> Dim:
-    """Returns what is known of the size of ``x`` along ``axis``.
-
-    Raises:
-        ShapeUnknownError: Not even the rank is known.
-    """
-    rank(x)  # for its error
-    return (dims(x) or ())[axis]
-
-
-def size_of(b: Emit, x: Value, axis: int) -> Value:
-    """Returns the size of ``x`` along ``axis`` (not negative) as an int64 vector of length 1."""
-    size = size_along(x, axis)
-    if isinstance(size, int):
-        return b.constant(np.asarray([size], np.int64))
-    return b.Shape(x, start=axis, end=axis + 1)
-
-
 def sizes_of(b: Emit, x: Value) -> list[int | Value]:
     """Returns the sizes of ``x``, static ones as ints and the others as int64 vectors of length 1."""
     sizes = [size_along(x, axis) for axis in range(rank(x))]
@@ -53,8 +36,7 @@ def reshape(b: Emit, x: Value, sizes: Sequence[int | Value]) -> Value:
     """Reshapes ``x``; a single computed size becomes -1, so that no shape arithmetic is emitted for it."""
     computed = [size for size in sizes if not isinstance(size, int)]
     if len(computed) > 1 or (computed and (-1 in sizes or 0 in sizes)):
-        parts = [b.constant(np.asarray([size], np.int64)) if isinstance(size, int) else size for size in sizes]
-        return b.Reshape(x, b.Concat(*parts, axis=0), allowzero=0 if -1 in sizes or 0 in sizes else 1)
+        return b.Reshape(x, joined(b, sizes), allowzero=0 if -1 in sizes or 0 in sizes else 1)
     return b.Reshape(x, [size if isinstance(size, int) else -1 for size in sizes])
 
 
@@ -119,15 +101,6 @@ def along(b: Emit, vector: Value, axis: int, x: Value) -> Value:
     """Views ``vector`` as ``[1, .., n, .., 1]``, with ``n`` at ``axis`` of the rank of ``x``."""
     axes = [other for other in range(rank(x)) if other != axis]
     return b.Unsqueeze(vector, axes) if axes else vector
-
-
-def positions(b: Emit, x: Value, axis: int) -> Value:
-    """Returns ``0, 1, .., n - 1`` (int64) for the size ``n`` of ``x`` along ``axis``."""
-    size = size_along(x, axis)
-    if isinstance(size, int):
-        return b.constant(np.arange(size, dtype=np.int64))
-    zero, one = b.constant(np.asarray(0, np.int64)), b.constant(np.asarray(1, np.int64))
-    return b.Range(zero, b.Squeeze(size_of(b, x, axis), [0]), one)
 
 
 def refuse(s: Site, what: str) -> UnsupportedOpError:

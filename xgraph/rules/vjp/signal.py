@@ -7,12 +7,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from xgraph.graph.arithmetic import count, joined, numbers, positions, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import along, cast_like, const_ints, like, positions, positive, size_of
+from xgraph.rules.vjp.shaping import along, cast_like, const_ints, like, positive
 
 _AXIS_IS_AN_INPUT = 20
 """From this opset on; before, the axis of DFT is an attribute."""
@@ -103,28 +104,22 @@ def _multiplicity(b: Emit, spectrum: Value, axis: Axis, length: Length) -> Value
     if isinstance(axis, int):
         bins = along(b, positions(b, spectrum, axis), axis, spectrum)
     else:
-        count = b.Squeeze(_size(b, spectrum, axis), [0])
         shape = b.ScatterElements([1] * rank(spectrum), axis, [-1])
-        bins = b.Reshape(b.Range(b.scalar(0, count), count, b.scalar(1, count)), shape)
-    own = b.Equal(b.Mod(b.Mul(bins, 2), _vector(b, length)), 0)
+        bins = b.Reshape(count(b, joined(b, [_size(b, spectrum, axis)])), shape)
+    own = b.Equal(b.Mod(b.Mul(bins, 2), joined(b, [length])), 0)
     return b.Where(own, b.scalar(1.0, spectrum), b.scalar(2.0, spectrum))
 
 
 def _fit(b: Emit, x: Value, axis: Axis, wanted: Length) -> Value:
     """Cuts ``x`` along ``axis``, or pads it with zeros behind."""
-    have, axes = _size(b, x, axis), _vector(b, axis)
+    have, axes = _size(b, x, axis), joined(b, [axis])
     if isinstance(have, int) and isinstance(wanted, int):
         if have >= wanted:
             return b.Slice(x, [0], [wanted], axes) if have > wanted else x
         return b.Pad(x, [0, wanted - have], None, axes)
-    missing = b.Max(b.Sub(_vector(b, wanted), _vector(b, have)), 0)
-    return b.Slice(b.Pad(x, b.Concat([0], missing, axis=0), None, axes), [0], _vector(b, wanted), axes)
-
-
-def _vector(b: Emit, number: int | Value) -> Value:
-    return b.constant(np.asarray([number], np.int64)) if isinstance(number, int) else number
+    missing = b.Max(b.Sub(joined(b, [wanted]), joined(b, [have])), 0)
+    return b.Slice(b.Pad(x, b.Concat([0], missing, axis=0), None, axes), [0], joined(b, [wanted]), axes)
 
 
 def _range(b: Emit, s: Site) -> Value:
-    length = b.Cast(s.input(3), to=7)
-    return b.Range(b.scalar(0, length), length, b.scalar(1, length))
+    return numbers(b, b.Cast(s.input(3), to=7))

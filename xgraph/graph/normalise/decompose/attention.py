@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from xgraph.errors import GraphError
+from xgraph.graph.arithmetic import positions, size_of
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.normalise.decompose.positions import positions_along, size_along
 from xgraph.graph.shapes import Dim, dims, rank
 from xgraph.graph.site import Site
 
@@ -120,7 +120,7 @@ def _allowed(b: Emit, s: Site, query: Value, key: Value) -> tuple[Value | None, 
             additive = mask
     keys: Value | None = None
     if s.attr("is_causal", 0) or _windowed(s) or s.has(6):
-        keys = positions_along(b, key, 2)
+        keys = positions(b, key, 2)
     if keys is not None and (s.attr("is_causal", 0) or _windowed(s)):
         position = _query_positions(b, s, query)
         left, right = int(s.attr("left_window_size", -1)), int(s.attr("right_window_size", -1))
@@ -152,11 +152,11 @@ def _padded_mask(b: Emit, s: Site, key: Value) -> Value:
 
 def _query_positions(b: Emit, s: Site, query: Value) -> Value:
     """Returns the position of each query among the keys, as a column."""
-    column = b.Unsqueeze(positions_along(b, query, 2), [1])
+    column = b.Unsqueeze(positions(b, query, 2), [1])
     if s.has(4):
-        return b.Add(column, size_along(b, s.input(4), 2))
+        return b.Add(column, size_of(b, s.input(4), 2))
     if s.has(6):
-        offset = b.Sub(b.Reshape(s.input(6), [-1, 1, 1, 1]), size_along(b, query, 2))
+        offset = b.Sub(b.Reshape(s.input(6), [-1, 1, 1, 1]), size_of(b, query, 2))
         return b.Add(column, offset)
     return column
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xgraph.graph.arithmetic import positions
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.normalise.decompose.positions import positions_along
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 
@@ -42,7 +42,7 @@ def _shifted(b: Emit, s: Site, x: Value, axis: int, step: int) -> Value:
 
 
 def _table(b: Emit, s: Site, x: Value, axis: int) -> Value:
-    factor = positions_along(b, x, axis)
+    factor = positions(b, x, axis)
     place = b.Unsqueeze(factor, [1])
     if s.attr("reverse", 0):
         place, factor = b.Neg(place), b.Neg(factor)

@@ -13,8 +13,8 @@ import ml_dtypes
 import numpy as np
 
 from xgraph.errors import GraphError
+from xgraph.graph.arithmetic import positions, size_of
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.normalise.decompose.positions import positions_along, size_along
 from xgraph.graph.shapes import dims, rank
 from xgraph.graph.site import Site
 
@@ -106,9 +106,9 @@ def split_heads(b: Emit, x: Value, heads: int) -> Value:
 
 def causal(b: Emit, query: Value, key: Value) -> Value:
     """Returns a bias that excludes the keys behind each query; the last query reads every key."""
-    offset = b.Sub(size_along(b, key, 2), size_along(b, query, 2))
-    last = b.Unsqueeze(b.Add(positions_along(b, query, 2), offset), [1])
-    return excluded(b, b.Greater(positions_along(b, key, 2), last), lowest(query), query)
+    offset = b.Sub(size_of(b, key, 2), size_of(b, query, 2))
+    last = b.Unsqueeze(b.Add(positions(b, query, 2), offset), [1])
+    return excluded(b, b.Greater(positions(b, key, 2), last), lowest(query), query)
 
 
 def excluded(b: Emit, condition: Value, number: float, like: Value) -> Value:
@@ -159,7 +159,7 @@ def _padding(b: Emit, s: Site, i: int, key: Value) -> list[Value | None]:
                 "row) and masks of 2 or 3 axes are supported"
             )
         lengths = b.Reshape(b.Cast(mask, to=7), [-1, 1, 1, 1])
-        return [excluded(b, b.GreaterOrEqual(positions_along(b, key, 2), lengths), number, key)]
+        return [excluded(b, b.GreaterOrEqual(positions(b, key, 2), lengths), number, key)]
     if kind == 4:
         raise GraphError(f"{s.op} '{s.node.name}' has a mask of 4 axes; masks of 1 to 3 are supported")
     broadcast = b.Unsqueeze(mask, [1, 2] if kind == 2 else [1])

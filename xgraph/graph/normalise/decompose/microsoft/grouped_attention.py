@@ -12,12 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from xgraph.errors import GraphError
-from xgraph.graph.arithmetic import count
+from xgraph.graph.arithmetic import count, positions, size_of
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.normalise.decompose.attention import repeat_heads
 from xgraph.graph.normalise.decompose.microsoft.attention import excluded, lowest, merge_heads, split_heads, width
 from xgraph.graph.normalise.decompose.microsoft.rotary import turned_at
-from xgraph.graph.normalise.decompose.positions import positions_along, size_along
 from xgraph.graph.shapes import dims
 from xgraph.graph.site import Site
 
@@ -59,12 +58,12 @@ def _old(b: Emit, s: Site, query: Value) -> Value | None:
     """Returns how many tokens each row (N, 1) has in the cache; None: all are new."""
     if not s.has(_PAST_KEY) or (dims(s.input(_PAST_KEY)) or (None,) * 4)[2] == 0:
         return None
-    old = b.Sub(_lengths(b, s), size_along(b, query, 2))
+    old = b.Sub(_lengths(b, s), size_of(b, query, 2))
     return b.Where(_is_all_new(b, s, query), np.asarray(0, np.int64), old)
 
 
 def _is_all_new(b: Emit, s: Site, query: Value) -> Value:
-    return b.Equal(_longest(b, s), size_along(b, query, 2))
+    return b.Equal(_longest(b, s), size_of(b, query, 2))
 
 
 def _longest(b: Emit, s: Site) -> Value:
@@ -78,7 +77,7 @@ def _lengths(b: Emit, s: Site) -> Value:
 
 def _rotary_positions(b: Emit, s: Site, query: Value, old: Value | None) -> Value:
     """Returns positions (N, T) or (1, T); of those that are given, only the very first counts where all is new."""
-    new = b.Unsqueeze(positions_along(b, query, 2), [0])
+    new = b.Unsqueeze(positions(b, query, 2), [0])
     if not s.has(_POSITIONS):
         return new if old is None else b.Add(old, new)
     given = s.input(_POSITIONS)
@@ -96,7 +95,7 @@ def _turned(b: Emit, s: Site, x: Value, where: Value) -> Value:
 
 def _cached(b: Emit, s: Site, past: Value, new: Value, old: Value) -> Value:
     """Returns the old tokens of each row, then its new ones, then zeros, up to the capacity."""
-    capacity, fresh = b.Shape(past, start=2, end=3), size_along(b, new, 2)
+    capacity, fresh = b.Shape(past, start=2, end=3), size_of(b, new, 2)
     place = b.Unsqueeze(count(b, b.Max(capacity, _longest(b, s))), [0])
     index = b.Where(b.Less(place, old), place, b.Add(b.Sub(place, old), capacity))
     index = b.Min(index, b.Sub(b.Add(capacity, fresh), np.asarray([1], np.int64)))
@@ -120,9 +119,9 @@ def _scores(b: Emit, s: Site, query: Value, key: Value, old: Value | None) -> Va
         scores = b.Mul(b.Tanh(b.Div(scores, softcap)), softcap)
     if s.has(_BIAS):
         scores = b.Add(scores, s.input(_BIAS))
-    keys = positions_along(b, key, 2)
+    keys = positions(b, key, 2)
     forbidden = b.GreaterOrEqual(keys, b.Unsqueeze(_lengths(b, s), [1, 2]))
-    queries = b.Unsqueeze(positions_along(b, query, 2), [1])
+    queries = b.Unsqueeze(positions(b, query, 2), [1])
     if old is not None:
         queries = b.Add(b.Unsqueeze(old, [1, 2]), queries)
     if int(s.attr("causal", 1)):

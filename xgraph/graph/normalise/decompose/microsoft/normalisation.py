@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from xgraph.graph.arithmetic import positions
 from xgraph.graph.emit import Emit, Value
-from xgraph.graph.normalise.decompose.positions import positions_along
 from xgraph.graph.site import Site
 
 _EPSILON = 1e-12
@@ -47,7 +47,7 @@ def embed_layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
     """Layer normalisation of word + position [+ segment] embeddings; outputs: it, mask lengths, the sum."""
     ids = s.input(0)
     word = b.Gather(s.input(2), ids)
-    where = s.input(8) if s.has(8) else b.Unsqueeze(positions_along(b, ids, 1), [0])
+    where = s.input(8) if s.has(8) else b.Unsqueeze(positions(b, ids, 1), [0])
     total = b.Add(word, b.Gather(s.input(3), where))
     if s.has(1) and s.has(4):
         total = b.Add(total, b.Gather(s.input(4), s.input(1)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from xgraph.errors import GraphError
+from xgraph.graph.arithmetic import positions
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.normalise.decompose.integers import (
     channels_first,
@@ -16,7 +17,6 @@ from xgraph.graph.normalise.decompose.integers import (
 )
 from xgraph.graph.normalise.decompose.microsoft.attention import attended
 from xgraph.graph.normalise.decompose.microsoft.normalisation import mask_lengths
-from xgraph.graph.normalise.decompose.positions import positions_along
 from xgraph.graph.normalise.grid import dequantised
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
@@ -90,7 +90,7 @@ def embed_layer_normalization(b: Emit, s: Site) -> Sequence[Value | None]:
     ids = s.input(0)
     tables = [dequantised(b, s.input(2 + i), s.input(8 + i), s.input(13 + i)) for i in (0, 1, 3, 4)]
     word, position, gamma, beta = tables
-    total = b.Add(b.Gather(word, ids), b.Gather(position, b.Unsqueeze(positions_along(b, ids, 1), [0])))
+    total = b.Add(b.Gather(word, ids), b.Gather(position, b.Unsqueeze(positions(b, ids, 1), [0])))
     if s.has(1) and s.has(4):
         total = b.Add(total, b.Gather(dequantised(b, s.input(4), s.input(10), s.input(15)), s.input(1)))
     y = b.LayerNormalization(total, gamma, beta, axis=-1, epsilon=float(s.attr("epsilon", 1e-12)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xgraph.graph.arithmetic import positions
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.normalise.decompose.microsoft.attention import merge_heads, width
-from xgraph.graph.normalise.decompose.positions import positions_along
 from xgraph.graph.normalise.decompose.rotary_embedding import rotated
 from xgraph.graph.shapes import rank
 from xgraph.graph.site import Site
@@ -21,7 +21,7 @@ def rotary_embedding(b: Emit, s: Site) -> Sequence[Value]:
     size = total if not flat else total // heads if heads else turned
     split = b.Transpose(b.Reshape(x, [0, 0, -1, size]), perm=[0, 2, 1, 3]) if flat else x
     if rank(where) == 1:
-        where = b.Unsqueeze(b.Add(positions_along(b, split, 2), where), [0])
+        where = b.Unsqueeze(b.Add(positions(b, split, 2), where), [0])
     interleaved = bool(s.attr("interleaved", 0))
     result = turned_at(b, split, where, s.input(2), s.input(3), turned, size, interleaved=interleaved)
     return [merge_heads(b, result) if flat else result]
