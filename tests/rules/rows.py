@@ -11,13 +11,16 @@ from rules.harness import Case
 from xgraph.rules.vjp import vjp
 
 
+def rows_of(*modules: str) -> list[Case]:
+    """Returns the rows of modules, one after another."""
+    return [row for name in modules for row in import_module(f"rules.{name}").CASES]
+
+
 @cache
 def all_rows() -> tuple[Case, ...]:
     """Returns the rows of all modules."""
-    modules = [
-        path.stem for path in sorted(Path(__file__).parent.glob("test_*.py")) if "\nCASES = " in path.read_text()
-    ]
-    return tuple(row for name in modules for row in import_module(f"rules.{name}").CASES)
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple(rows_of(*(path.stem for path in files if "\nCASES = " in path.read_text())))
 
 
 @cache

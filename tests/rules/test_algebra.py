@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from rules.harness import Case, Draw, Fed, N, case, check_directional, check_in_ort, derive, gradients
+from rules.harness import Draw, Fed, N, case, gradients
 
 X = (N, 3, 4)
 REDUCE = ("Sum", "Mean", "Max", "Min", "Prod", "LogSum", "LogSumExp", "L1", "L2", "SumSquare")
@@ -96,33 +96,6 @@ TRAINING = [
 ]
 
 CASES = [*TRAINING, *DET, *EINSUM, *MOD, *BIT_CAST, *LOSSES, *REDUCTION]
-
-
-def names(rows: list[Case]) -> list[str]:
-    return [row.name for row in rows]
-
-
-@pytest.mark.parametrize("row", CASES, ids=names(CASES))
-def test_gradient_is_the_central_difference(row: Case) -> None:
-    check_directional(derive(row, np.float64, dynamic=False), 2)
-
-
-DYNAMIC = [row for row in CASES if row.dynamic]
-
-
-@pytest.mark.parametrize("row", DYNAMIC, ids=names(DYNAMIC))
-def test_gradient_with_a_named_batch(row: Case) -> None:
-    gradient = derive(row, np.float64, dynamic=True)
-    for batch in (1, 3):
-        check_directional(gradient, batch)
-
-
-IN_ORT = [row for row in CASES if row.ort]
-
-
-@pytest.mark.parametrize("row", IN_ORT, ids=names(IN_ORT))
-def test_float32_in_onnx_runtime(row: Case) -> None:
-    check_in_ort(row, dynamic=row.dynamic, batch=3 if row.dynamic else 2)
 
 
 @pytest.mark.parametrize("ort", [False, True])
