@@ -13,7 +13,7 @@ from xgraph.graph.site import Site
 from xgraph.rules.derived import through
 from xgraph.rules.vjp.book import vjp
 from xgraph.rules.vjp.movement import add_along
-from xgraph.rules.vjp.shaping import along, cast_like, like, positive, reshape, sizes_of, widened, zeros_like
+from xgraph.rules.vjp.shaping import along, like, positive, reshape, sizes_of, zeros_like
 
 
 @vjp("Gather")
@@ -102,9 +102,7 @@ def arange(b: Emit, s: Site, g: Value) -> Sequence[Value | None]:
 
 def _add_at(b: Emit, scatter: Callable[..., Value], x: Value, index: Value, g: Value, **attributes: int) -> Value:
     """Emits zeros of the shape of ``x`` with g added at ``index``."""
-    terms = widened(b, g)
-    total = scatter(zeros_like(b, x, terms), index, terms, reduction="add", **attributes)
-    return cast_like(b, total, g)
+    return scatter(zeros_like(b, x, g), index, g, reduction="add", **attributes)
 
 
 def _flat(b: Emit, g: Value, x: Value, axis: int, index_rank: int) -> Value:

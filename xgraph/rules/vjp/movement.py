@@ -22,7 +22,6 @@ from xgraph.rules.vjp.shaping import (
     reshape_like,
     shape_of,
     sizes_of,
-    widened,
     zeros_like,
 )
 
@@ -167,9 +166,8 @@ def add_along(b: Emit, g: Value, x: Value, index: Value, axis: int) -> Value:
     spread = b.Expand(along(b, index, axis, x), shape_of(b, g))
     sizes = sizes_of(b, g)
     sizes[axis] = sizes_of(b, x)[axis]
-    terms = widened(b, g)
-    zeros = b.Expand(b.scalar(0.0, terms), joined(b, sizes))
-    return cast_like(b, b.ScatterElements(zeros, spread, terms, axis=axis, reduction="add"), g)
+    zeros = b.Expand(b.scalar(0.0, g), joined(b, sizes))
+    return b.ScatterElements(zeros, spread, g, axis=axis, reduction="add")
 
 
 def _axes(s: Site, i: int) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xgraph.graph.emit import Emit, Value
 from xgraph.graph.site import Site
 from xgraph.rules.vjp.book import vjp
-from xgraph.rules.vjp.shaping import cast_like, like, widened, zeros_like
+from xgraph.rules.vjp.shaping import cast_like, like, zeros_like
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,6 @@ class _Places:
 
     def write(self, x: Value, updates: Value, reduction: str = "none") -> Value:
         """Returns ``x`` with ``updates`` at the places."""
-        if reduction == "none":
-            return self._scatter(x, updates, None)
-        return cast_like(self.b, self._scatter(widened(self.b, x), widened(self.b, updates), reduction), x)
-
-    def _scatter(self, x: Value, updates: Value, reduction: str | None) -> Value:
         if self.axis is None:
             return self.b.ScatterND(x, self.index, updates, reduction=reduction)
         return self.b.ScatterElements(x, self.index, updates, axis=self.axis, reduction=reduction)

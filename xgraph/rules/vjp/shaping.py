@@ -78,10 +78,7 @@ def cast_like(b: Emit, value: Value, x: Value) -> Value:
 
 
 def widened(b: Emit, value: Value) -> Value:
-    """Returns ``value`` in float32 where it is narrower.
-
-    Long sums need it, and ONNX Runtime's CPU provider has no scatter that adds 16-bit numbers.
-    """
+    """Returns ``value`` in float32 where it is narrower, as long sums need it."""
     narrow = value.dtype is not None and value.dtype.itemsize < 4
     return b.Cast(value, to=1) if narrow else value
 
