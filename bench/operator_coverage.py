@@ -1,6 +1,6 @@
 """What differentiates: operators of the standard, operator cases of the onnx package, models of the corpus.
 
-    python bench/coverage.py [--readme README.md] [--cases FILE] [--corpus FILE] [--at-least 0.98]
+    python bench/operator_coverage.py [--readme README.md] [--cases FILE] [--corpus FILE] [--at-least 0.98]
 
 Counts are those of the installed onnx. Cases and models are counted from JUnit reports of a run that had them, perhaps
 in another environment; where neither is given, both are run here:
