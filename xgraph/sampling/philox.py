@@ -12,7 +12,7 @@ import numpy as np
 
 from xgraph.errors import InputError
 
-_PURPOSES = {"noise": 1, "alpha": 2, "baseline": 3, "choice": 4}
+_PURPOSES = {"noise": 1, "alpha": 2, "baseline": 3, "choice": 4, "tabular": 8}
 """Streams of one pair that must not repeat each other."""
 
 
