@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-FOUNDATION = {"errors", "files", "of", "plan", "target", "result"}
+FOUNDATION = {"errors", "feeds", "files", "of", "plan", "target", "result"}
 """Plain data and errors: they import nothing of ours but one another."""
 
 RULES_READ = ("adjoint", "arithmetic", "body", "emit", "shapes", "site", "tabular", "walk")
@@ -19,10 +19,10 @@ RULES_READ = ("adjoint", "arithmetic", "body", "emit", "shapes", "site", "tabula
 ALLOWED: dict[str, set[str]] = {
     "kernels": set(),
     "exporters": {"errors"},
-    "graph": {"errors", "files"},
+    "graph": {"errors", "feeds", "files"},
     "rules": {"errors", *(f"graph.{module}" for module in RULES_READ)},
-    "sampling": {"kernels", *FOUNDATION},
-    "reducing": {"kernels", *FOUNDATION},
+    "sampling": {"kernels", "resample", *FOUNDATION},
+    "reducing": {"kernels", "resample", *FOUNDATION},
     "methods": {"sampling", "reducing", *FOUNDATION},
     "runtime": {"kernels", "graph.artifact", "graph.evaluator", *FOUNDATION},
     "render": {"resample", *FOUNDATION},

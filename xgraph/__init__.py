@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xgraph.model import Model
     from xgraph.preprocess import Preprocess
     from xgraph.program import Program
+    from xgraph.reducing.prior import Prior
     from xgraph.result import Attribution
     from xgraph.target import Target
 
@@ -25,6 +26,7 @@ _HOME = {
     "Attribution": "xgraph.result",
     "Model": "xgraph.model",
     "Preprocess": "xgraph.preprocess",
+    "Prior": "xgraph.reducing.prior",
     "Program": "xgraph.program",
     "Target": "xgraph.target",
     "XGraphError": "xgraph.errors",
@@ -40,6 +42,7 @@ __all__ = [
     "Attribution",
     "Model",
     "Preprocess",
+    "Prior",
     "Program",
     "Target",
     "XGraphError",

@@ -24,6 +24,7 @@ from xgraph.model import Compiled, Model
 from xgraph.plan import Recipe
 from xgraph.preprocess import Preprocess
 from xgraph.program import Program
+from xgraph.vocabulary import Vocabulary
 
 FORMAT = {"name": "xgraph bundle", "version": 1}
 _FORWARD = "graphs/forward.onnx"
@@ -161,6 +162,7 @@ def read_bundle(path: Path, preprocess: Preprocess | None = None) -> Model:
             path=path,
             order=tuple(port["name"] for port in manifest["inputs"]),
             preprocess=preprocess or (Preprocess.from_json(spec) if spec else None),
+            vocabulary=Vocabulary.from_json(manifest["vocabulary"]) if manifest.get("vocabulary") else None,
             versions=manifest["versions"],
             compiled=compiled,
         )
@@ -206,6 +208,7 @@ def _manifest(model: Model, programs: list[dict[str, Any]]) -> dict[str, Any]:
         "attention": [layer.name for layer in model.attention],
         "preprocessing": model.preprocess.to_json() if model.preprocess else None,
         "labels": list(model.preprocess.labels) if model.preprocess else [],
+        "vocabulary": model.vocabulary.to_json() if model.vocabulary else None,
         "programs": programs,
         "versions": dict(model.versions),
     }

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from xgraph.errors import GraphError, LayerError, TargetError
+from xgraph.feeds import CORNER, ROW
 from xgraph.graph.artifact import Artifact, finish
 from xgraph.graph.emit import PART_OF, Emit
+from xgraph.graph.incremental import clean_graph, window_graph
 from xgraph.graph.loop import sum_over_steps
 from xgraph.graph.lower import lower
+from xgraph.graph.masking import gather, mask
 from xgraph.graph.operands import nodes_and_places
 from xgraph.graph.patterns import Head, linear_that_returns
 from xgraph.graph.perturb import Names, Perturbed, perturb
@@ -26,7 +29,7 @@ from xgraph.plan import ALPHA, Recipe, Steps, Wrt, feed_name
 from xgraph.rules import readout
 from xgraph.rules.vjp import vjp
 
-TARGET, SEED, ATTRIBUTION = "xg_target", "xg_seed", "xg_attribution"
+TARGET, SEED, ATTRIBUTION, SCORE = "xg_target", "xg_seed", "xg_attribution", "xg_score"
 BOOKS: dict[str, Lookup] = {"vjp": vjp.lookup}
 
 
@@ -85,7 +88,7 @@ def build_path(model: Model, recipe: Recipe, path: Steps, profile: str) -> Artif
 
 def _rewritten(model: Model, recipe: Recipe, profile: str) -> tuple[Graph, dict[str, Value]]:
     """Returns the lowered graph of a recipe, and the values that our own runs read beside its outputs."""
-    work = model.graph.clone()
+    work = _start(model, recipe)
     b = Emit(work)
     values = values_by_name(work)
     for tap in recipe.taps:
@@ -94,11 +97,15 @@ def _rewritten(model: Model, recipe: Recipe, profile: str) -> tuple[Graph, dict[
     moved = {
         wrt: perturb(b, values[model.value_of(wrt)], recipe.perturb, _feeds(recipe, part))
         for part, wrt in enumerate(recipe.at)
+        if recipe.perturb
     }
-    if recipe.book is None:
-        hidden = {"explained": explained_value(b, model, recipe.output, recipe.of).value}
-    else:
+    hidden: dict[str, Value] = {}
+    if recipe.readout == "score":
+        _score(b, model, recipe)
+    elif recipe.book is not None:
         hidden = _pullback(b, model, recipe, moved)
+    elif recipe.readout != "clean":
+        hidden = {"explained": explained_value(b, model, recipe.output, recipe.of).value}
     outputs = list(work.graph.outputs)
     # Outputs meanwhile, because lowering removes what no output needs.
     work.graph.outputs.extend(value for value in dict.fromkeys(hidden.values()) if value not in outputs)
@@ -106,6 +113,56 @@ def _rewritten(model: Model, recipe: Recipe, profile: str) -> tuple[Graph, dict[
     lower(work, profile)
     del work.graph.outputs[len(outputs) :]
     return work, hidden
+
+
+def _start(model: Model, recipe: Recipe) -> Graph:
+    """Returns a copy of the model's graph, or the graphs of windows that reuse clean activations."""
+    if recipe.readout != "clean" and recipe.mask != "reuse":
+        return model.graph.clone()
+    options = dict(recipe.options)
+    windows = model.plan_windows(recipe.at[0].name, options["window"], options["starts"])
+    if isinstance(windows, str):
+        raise GraphError(f"clean activations cannot be reused: {windows}")
+    return clean_graph(model.graph, windows) if recipe.readout == "clean" else window_graph(model.graph, windows)
+
+
+def _score(b: Emit, model: Model, recipe: Recipe) -> None:
+    """Makes the explained number of each run, per target, all that the graph returns."""
+    values = values_by_name(b.model)
+    row = None
+    if recipe.mask == "reuse":
+        row = add_input(b.model, ROW, np.int64, [(dims(values[CORNER]) or ())[0]])
+    elif recipe.mask is not None:
+        parts = range(len(recipe.at))
+        row = mask(
+            b,
+            [values[model.masked_value(wrt)] for wrt in recipe.at],
+            recipe.mask,
+            [feed_name("baseline", part, len(parts)) for part in parts],
+            [feed_name("labels", part, len(parts)) for part in parts],
+            dict(recipe.options),
+        )
+    value = explained_value(b, model, recipe.output, recipe.of).value
+    b.graph.outputs.clear()
+    shape = dims(value) or ()
+    rows = shape[0] if row is None else "xg_samples"
+    for number in range(recipe.targets):
+        name = seed_name(recipe, number)
+        if recipe.seed == "index":
+            fed = add_input(b.model, name, np.int64, [rows])
+            chosen = b.Unsqueeze(fed if row is None else gather(b, fed, row), [1])
+            score = b.GatherElements(value, chosen, axis=1)
+        else:
+            fed = add_input(b.model, name, np.float32, [rows, *shape[1:]])
+            score = b.Mul(value, _cast(b, fed if row is None else gather(b, fed, row), value))
+        # Sums in float32 whatever the model computes in.
+        score = b.ReduceSum(b.Flatten(_cast(b, score, None), axis=1), [1], keepdims=0)
+        add_output(b, score, score_name(recipe, number))
+
+
+def score_name(recipe: Recipe, number: int = 0) -> str:
+    """Returns the name of the output that holds the explained number of each run for target ``number``."""
+    return SCORE + _suffix(recipe, number)
 
 
 def attribution_names(recipe: Recipe, number: int = 0) -> list[str]:

@@ -50,6 +50,35 @@ def prepare(model: Model, x: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
+def pictures(model: Model, inputs: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Returns an image input as uint8 (rows, height, width, 3): as it was before preprocessing, where that is known.
+
+    Without a preprocessing spec, what lies between a sample's smallest and largest value becomes 0 to 255.
+    """
+    array, axis = inputs[name], model.check_input(name).channel_axis
+    if array.dtype == np.uint8:
+        last = array if axis == 3 else array.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(
+            np.broadcast_to(last[..., :3] if last.shape[3] >= 3 else last, (*last.shape[:3], 3))
+        )
+    if model.preprocess is not None:
+        return model.preprocess.invert(array)
+    last = (array if axis == 3 else array.transpose(0, 2, 3, 1)).astype(np.float32)
+    last = last[..., :3] if last.shape[3] >= 3 else last[..., :1]
+    low, high = (bound(axis=(1, 2, 3), keepdims=True) for bound in (last.min, last.max))
+    scaled = (last - low) / np.where(high > low, high - low, 1) * 255
+    return np.ascontiguousarray(np.broadcast_to(np.rint(scaled).astype(np.uint8), (*last.shape[:3], 3)))
+
+
+def feed(model: Model, name: str, views: np.ndarray) -> np.ndarray:
+    """Returns what the model is fed for uint8 pictures (rows, height, width, 3) of the size that it sees.
+
+    Raises:
+        InputError: There is no preprocessing spec.
+    """
+    return _spec(model.check_input(name), model, "pictures").normalise(views)
+
+
 def _check_sample_axes(model: Model) -> None:
     """The first axis of every input, and of at least one output, counts samples."""
     sizes = {port.name: port.shape[0] for port in model.inputs}

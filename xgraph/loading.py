@@ -31,6 +31,7 @@ from xgraph.graph.types import Graph
 from xgraph.model import Compiled, Model
 from xgraph.preprocess import Preprocess
 from xgraph.runtime.evaluate import evaluate
+from xgraph.vocabulary import Vocabulary
 
 _BATCH = re.compile(r"\bbatch\b")
 TOLERANCE = 1e-4
@@ -66,6 +67,7 @@ def load_model(
             order=exported.inputs,
             preprocess=spec,
             preprocess_problem=problem,
+            vocabulary=Vocabulary.beside(files),
             versions={**_versions(), **exported.versions},
         )
 
@@ -102,6 +104,7 @@ def describe(
     order: tuple[str, ...] = (),
     preprocess: Preprocess | None = None,
     preprocess_problem: str = "",
+    vocabulary: Vocabulary | None = None,
     versions: Mapping[str, str] | None = None,
     compiled: tuple[Compiled, ...] = (),
 ) -> Model:
@@ -127,6 +130,7 @@ def describe(
         batch=_fixed_batch(inputs, outputs),
         preprocess=preprocess,
         preprocess_problem=preprocess_problem,
+        vocabulary=vocabulary if words else None,
         compiled=compiled,
         versions=dict(versions or {}),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xgraph.errors import InputError, LayerError, TargetError, nearest
 from xgraph.graph.aside import left_aside
+from xgraph.graph.incremental import Windows, plan_windows
 from xgraph.graph.layers import Layer, resolve, target_layer
 from xgraph.graph.patterns import Head, find_pooled_maps
 from xgraph.graph.ports import Port
@@ -15,6 +16,7 @@ from xgraph.graph.reach import carriers, first_float
 from xgraph.graph.types import Graph
 from xgraph.plan import Wrt
 from xgraph.preprocess import Preprocess
+from xgraph.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Model:
     preprocess: Preprocess | None = None
     preprocess_problem: str = field(default="", repr=False)
     """Why the preprocessing spec beside the model cannot be used, if that is so."""
+    vocabulary: Vocabulary | None = field(default=None, repr=False)
+    """What the token numbers stand for, where the model's vocabulary lies beside it."""
     compiled: tuple[Compiled, ...] = field(default=(), repr=False)
     """Graphs that came with a bundle."""
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -188,6 +192,39 @@ class Model:
                 f"no embedding was found that input '{wrt.name}' looks up; name a layer with wrt='layer:NAME'"
             )
         return self.embeddings[wrt.name]
+
+    def masked_value(self, wrt: Wrt) -> str:
+        """Returns the name of the graph value behind ``wrt`` that masks lie on; token numbers can be masked too.
+
+        Raises:
+            LayerError: It does not exist.
+        """
+        if wrt.kind == "input" and any(port.name == wrt.name for port in self.inputs):
+            return wrt.name
+        return self.value_of(wrt)
+
+    def resolve_masked(self, wrt: str | None, output: str | None = None) -> list[Place]:
+        """Returns what is masked: as ``resolve_wrt``, but of token inputs the token numbers, not their embeddings.
+
+        Raises:
+            LayerError: It does not exist, or there is no default.
+        """
+        if wrt is None:
+            found = self.resolve_wrt(None, output)
+        else:
+            asked = Wrt.parse(wrt)
+            found = [Place(asked, asked.name)] if asked.kind == "input" else [self._place(asked)]
+            self.check_input(asked.name) if asked.kind == "input" else None
+        return [
+            Place(Wrt("input", place.wrt.name), place.label) if place.wrt.kind == "embedding" else place
+            for place in found
+        ]
+
+    def plan_windows(
+        self, image: str, window: tuple[int, int], starts: tuple[Sequence[int], Sequence[int]]
+    ) -> Windows | str:
+        """Returns how windows over an image reuse clean activations, or why they do not; see ``graph.incremental``."""
+        return plan_windows(self.graph, image, window, starts)
 
     def check_input(self, name: str) -> Port:
         """Returns the input port ``name``.

@@ -6,8 +6,8 @@ Nothing here holds a class, an input or a graph, so recipes are hashable and a c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ from xgraph.of import Of
 
 Seed: TypeAlias = Literal["index", "given"]
 Perturbation: TypeAlias = Literal["noise", "relative_noise", "mean_noise", "path"]
+Mask: TypeAlias = Literal["segments", "window", "grid", "maps", "given", "reuse"]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 Shapes: TypeAlias = Sequence[tuple[int, ...]]
 ALPHA = "xg_alpha"
@@ -64,9 +65,14 @@ class Recipe:
     """How many targets one run explains; they share the forward pass."""
     wrt: tuple[Wrt, ...] = ()
     readout: str = "cotangent"
-    """What becomes of activation and cotangent: a name in ``xgraph.rules.readout``."""
+    """What becomes of activation and cotangent: a name in ``xgraph.rules.readout``. Of a forward graph ``score``: one
+    number per row and target, ``xg_score``, is all that it returns; ``clean``: the clean activations that windows
+    reuse."""
     options: tuple[tuple[str, Any], ...] = ()
-    """Options of the readout."""
+    """Options of the readout, or of the mask."""
+    mask: Mask | None = None
+    """How the values ``at`` are masked: the samples go in once, and a small code of each mask. ``reuse``: windows, of
+    which only what they reach is computed anew."""
     reduce: Literal["sum"] | None = None
     """``sum``: the last axis of the result is added up, which makes one number of a token's embedding."""
     perturb: tuple[Perturbation, ...] = ()
@@ -76,6 +82,11 @@ class Recipe:
     """The readout is multiplied by what the path covers, or by the sample (without its noise) minus the baseline."""
     taps: tuple[str, ...] = ()
     """Forward values that are outputs too."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the graph runs at other inputs than the samples, whose class is therefore looked up before."""
+        return bool(self.perturb) or self.readout == "score"
 
     def key(self) -> str:
         """Returns a short digest that is the same in every process."""
@@ -92,9 +103,71 @@ class Recipe:
         fields["wrt"] = tuple(Wrt(**wrt) for wrt in fields["wrt"])
         fields["at"] = tuple(Wrt(**wrt) for wrt in fields["at"])
         fields["perturb"] = tuple(fields["perturb"])
-        fields["options"] = tuple((name, value) for name, value in fields["options"])
+        fields["options"] = tuple((name, _frozen(value)) for name, value in fields["options"])
         fields["taps"] = tuple(fields["taps"])
         return cls(**fields)
+
+
+def _frozen(value: Any) -> Any:
+    """Returns what was a tuple before it was JSON as a tuple again."""
+    return tuple(_frozen(entry) for entry in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What one call explains."""
+
+    inputs: Feeds
+    """By input name, first axis = sample rows."""
+    shapes: Shapes = ()
+    """Of the perturbed values (the recipe's ``at``), without the batch axis."""
+    seed: int = 0
+    """Of random draws."""
+    first_row: int = 0
+    """Number of row 0 among all rows that share the seed; draws go by number."""
+    classes: np.ndarray | None = None
+    """int64 (rows, targets), the explained classes; None where the target is no class."""
+    explained: np.ndarray | None = None
+    """float64 (rows, classes), what the target picks from, at the samples themselves."""
+    scores: np.ndarray | None = None
+    """float64 (rows, targets), the explained numbers of the samples themselves."""
+    pictures: Callable[[str], np.ndarray] | None = None
+    """Returns an image input as uint8 (rows, height, width, 3), the way a person sees it."""
+    feed: Callable[[str, np.ndarray], np.ndarray] | None = None
+    """Returns what the model is fed for such pictures."""
+    earlier: Feeds = field(default_factory=dict)
+    """What the stages before this one returned."""
+    offset: int = 0
+    """Number of row 0 among the rows of the call, where this is a part of them."""
+    whole: int | None = None
+    """How many rows the call has; None: these are all."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.inputs.values())))
+
+    def row(self, number: int) -> Samples:
+        """Returns one of them alone."""
+        one = slice(number, number + 1)
+        pictures = self.pictures
+        return replace(
+            self,
+            inputs={name: array[one] for name, array in self.inputs.items()},
+            first_row=self.first_row + number,
+            classes=None if self.classes is None else self.classes[one],
+            explained=None if self.explained is None else self.explained[one],
+            scores=None if self.scores is None else self.scores[one],
+            pictures=None if pictures is None else lambda name: pictures(name)[one],
+            offset=number,
+            whole=self.rows,
+        )
+
+    def own(self, given: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """Returns these rows' part of an array of ``(all rows of the call, *shape)``; any other array as it is."""
+        if self.whole is None or given.shape != (self.whole, *shape):
+            return given
+        return given[self.offset : self.offset + self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +181,14 @@ class Batch:
     feeds: Feeds
     weights: np.ndarray
     """float64[pairs], what a weighted reducer multiplies with."""
+    sources: np.ndarray | None = None
+    """int64[sources]: the sample rows that ``shared`` holds, and that the pairs point into (``xg_row``); None: there is
+    nothing shared."""
+    shared: Feeds = field(default_factory=dict)
+    """Feeds that the graph itself repeats for its pairs; first axis: the sources, or nothing that has to do with
+    rows."""
+    features: np.ndarray | None = None
+    """float64 (pairs, features), what a surrogate takes the pairs for, where that is not the bits of a mask."""
 
 
 class Steps(Protocol):
@@ -125,33 +206,33 @@ class Steps(Protocol):
         """Returns the baseline of every draw as ``(draws, 1, ...)``, for values of ``shape`` with the batch axis."""
 
 
+class Draws(Protocol):
+    """The draws of one call. A draw depends on (seed, row number, draw) and on nothing else."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int64[rows], the draws of each sample row."""
+
+    def batch(self, rows: np.ndarray, draws: np.ndarray) -> Batch:
+        """Returns the feeds of the pairs ``zip(rows, draws)``, rows in rising order."""
+
+
 class Sampler(Protocol):
-    """Where model inputs come from. A draw depends on (seed, row number, draw) and on nothing else."""
+    """Where model inputs come from."""
 
     @property
     def draws(self) -> int:
-        """Draws per sample row."""
+        """Draws per sample row; 0 where that depends on the sample."""
 
     @property
     def in_graph(self) -> Steps | None:
         """What one graph loops over to draw the same; None: what is drawn comes from outside, or there is no loop."""
 
-    def batch(
-        self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
-    ) -> Batch:
-        """Returns the feeds of the pairs ``zip(rows, draws)``.
-
-        Args:
-            inputs: the samples, by input name.
-            shapes: of the perturbed values (the recipe's ``at``), without the batch axis.
-            rows: sample row of each pair, in rising order.
-            draws: draw of each pair.
-            seed: of random draws.
-            first_row: number of row 0 among all rows that share the seed; draws go by number.
-        """
+    def open(self, samples: Samples) -> Draws:
+        """Returns the draws of these samples."""
 
 
-def feed_name(kind: Literal["noise", "baseline"], part: int, parts: int) -> str:
+def feed_name(kind: Literal["noise", "baseline", "labels"], part: int, parts: int) -> str:
     """Returns the graph input that perturbs value number ``part`` of ``parts``."""
     return f"xg_{kind}" if parts == 1 else f"xg_{kind}_{part}"
 
@@ -159,14 +240,43 @@ def feed_name(kind: Literal["noise", "baseline"], part: int, parts: int) -> str:
 class Reducer(Protocol):
     """Folds program outputs into one result per sample row, in memory that does not grow with draws."""
 
-    def start(self, rows: int) -> Any:
-        """Returns an empty state for so many samples."""
+    def start(self, draws: Draws) -> Any:
+        """Returns an empty state for the rows of ``draws``."""
 
-    def update(self, state: Any, outputs: Mapping[str, np.ndarray], batch: Batch) -> bool:
-        """Adds a batch; True says that no more draws are needed."""
+    def update(self, state: Any, outputs: Mapping[str, np.ndarray], batch: Batch) -> Sequence[int] | np.ndarray | None:
+        """Adds a batch; returns the rows that need no more draws, if any."""
 
-    def finish(self, state: Any) -> dict[str, np.ndarray]:
-        """Returns the arrays by output name, first axis = sample rows."""
+    def finish(self, state: Any) -> Mapping[str, Any]:
+        """Returns by output name an array, first axis = sample rows; of ``xg_score`` a ``Finding``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the scores of perturbed samples say about the samples; the first axis of everything is their rows."""
+
+    values: tuple[np.ndarray, ...]
+    """One array per perturbed value."""
+    checks: Feeds = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, findings: Sequence[Finding]) -> Finding:
+        """Returns the finding of all rows of several ones."""
+
+        def together(entries: Sequence[Any]) -> Any:
+            first = entries[0]
+            if isinstance(first, np.ndarray):
+                return np.concatenate(entries)
+            return tuple(x for entry in entries for x in entry) if isinstance(first, tuple) else first
+
+        if len(findings) == 1:
+            return findings[0]
+        first = findings[0]
+        return cls(
+            tuple(np.concatenate(parts) for parts in zip(*(one.values for one in findings), strict=True)),
+            {name: np.concatenate([one.checks[name] for one in findings]) for name in first.checks},
+            {name: together([one.details[name] for one in findings]) for name in first.details},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +295,8 @@ class Plan:
     stages: tuple[Stage, ...]
     names: tuple[str, ...]
     """What is explained, in the order of the last recipe's ``wrt``: the keys of ``Attribution.values``."""
+    by_row: bool = False
+    """Stages run sample by sample, because what one returns for the next is large."""
     ends: Stage | None = None
     """Gives the explained output at the baselines; with it the completeness gap is computed."""
     refinements: tuple[Stage, ...] = ()

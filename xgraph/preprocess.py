@@ -234,7 +234,7 @@ class Preprocess:
                     f"pictures 0 and {i} become {views[0].shape[:2]} and {view.shape[:2]} pixels, "
                     "which do not fit one batch; set size or crop, or explain them one by one"
                 )
-        return self._normalise(np.stack(views))
+        return self.normalise(np.stack(views))
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if self.resize_short is not None:
@@ -249,7 +249,8 @@ class Preprocess:
             factor = max(self.size) / max(height, width)
         return max(round(height * factor), 1), max(round(width * factor), 1)
 
-    def _normalise(self, views: Array) -> Array:
+    def normalise(self, views: Array) -> Array:
+        """Returns the model's input for pictures that ``view`` returned, uint8 (N, h, w, 3)."""
         if self.channels == "L":
             pixels = np.rint(views.astype(np.float32) @ _LUMA)[..., None]
         elif self.channels == "BGR":
@@ -260,6 +261,18 @@ class Preprocess:
         pixels -= np.array(self.mean, dtype=np.float32)
         pixels /= np.array(self.std, dtype=np.float32)
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if self.layout == "NCHW" else pixels
+
+    def invert(self, array: Array) -> Array:
+        """Returns the pictures that ``normalise`` made this input from, uint8 (N, h, w, 3), RGB.
+
+        Values between two grey levels are rounded, values beyond black and white cut off; luma stays grey.
+        """
+        last = array.transpose(0, 2, 3, 1) if self.layout == "NCHW" else array
+        pixels = last.astype(np.float32) * np.array(self.std, dtype=np.float32) + np.array(self.mean, dtype=np.float32)
+        grey = np.clip(np.rint(pixels / np.float32(self.scale)), 0, 255).astype(np.uint8)
+        if self.channels == "BGR":
+            grey = grey[..., ::-1]
+        return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:3], 3)))
 
 
 def is_image(path: PathLike) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from xgraph.aim import Aim, fitting, forward, take_aim
-from xgraph.compiler import attribution_names, build, build_path, seed_name, shape_of
+from xgraph.compiler import attribution_names, build, build_path, score_name, seed_name, shape_of
 from xgraph.errors import MethodError, ProviderError
 from xgraph.graph.artifact import Artifact
 from xgraph.graph.write import read_artifact, write_file
-from xgraph.inputs import prepare
-from xgraph.methods import Method
+from xgraph.inputs import feed, pictures, prepare
+from xgraph.methods import Method, told_parameters
 from xgraph.model import Model
-from xgraph.plan import Feeds, Plan, Recipe, Seed, Stage, Wrt
+from xgraph.plan import Feeds, Finding, Plan, Recipe, Samples, Seed, Stage, Wrt
 from xgraph.reducing import Take
 from xgraph.refine import refined
 from xgraph.result import Attribution, Provenance
@@ -35,10 +35,8 @@ from xgraph.target import Target
 class _Call:
     """What one call explains, and how it runs."""
 
-    inputs: Feeds
+    samples: Samples
     settings: Settings
-    seed: int
-    first_row: int
 
 
 class Program:
@@ -74,7 +72,7 @@ class Program:
         found = [*plan.recipes, *(stage.recipe for stage in plan.refinements)]
         if plan.ends is not None:
             found.append(plan.ends.recipe)
-        if plan.stages[-1].recipe.perturb:
+        if plan.stages[-1].recipe.ahead:
             found.append(forward(self.model, self.target).recipe)
         return list(dict.fromkeys(found))
 
@@ -172,7 +170,7 @@ class Program:
                 f"{self.method.name} with a tolerance chooses its nodes as it runs, so it is no single ONNX file; "
                 "leave the tolerance out, or compile a bundle instead (-o NAME.xgraph)"
             )
-        if before or (stage.recipe.perturb and steps is None):
+        if before or (stage.recipe.ahead and steps is None):
             raise MethodError(
                 f"{self.method.name} samples outside the graph, so it is no single ONNX file; compile a bundle "
                 "instead (-o NAME.xgraph)"
@@ -204,19 +202,68 @@ class Program:
         Returns:
             One attribution per target.
         """
-        call = _Call(inputs, settings, checked_seed(seed), first_row)
+        call = _Call(Samples(inputs, seed=checked_seed(seed), first_row=first_row), settings)
         plan = self._plan(targets[0])
-        stage = plan.stages[-1]
-        recipe = stage.recipe
-        aims = take_aim(self.model, targets, inputs, partial(self._look, settings), ahead=bool(recipe.perturb))
+        recipe = plan.stages[-1].recipe
+        aims = take_aim(self.model, targets, inputs, partial(self._look, settings), ahead=recipe.ahead)
         seeds = {seed_name(recipe, k): aim.seeds for k, aim in enumerate(aims)}
+        if recipe.readout == "score":
+            found = self._asked(call, plan, aims, seeds)
+            names = [score_name(recipe, k) for k in range(len(aims))]
+            return [self._told(call, plan, aim, found[name]) for aim, name in zip(aims, names, strict=True)]
         names = [name for k in range(len(aims)) for name in attribution_names(recipe, k)]
-        outputs = self._run(call, stage, seeds, names)
+        outputs = self._run(call, plan.stages[-1], seeds, names)
         ends = None if plan.ends is None else self._run(call, plan.ends)["explained"].astype(np.float64)
         return [
             self._attribution(call, plan, k, aim.settled(outputs, k), outputs, ends, seeds)
             for k, aim in enumerate(aims)
         ]
+
+    def _asked(self, call: _Call, plan: Plan, aims: Sequence[Aim], seeds: Feeds) -> Mapping[str, Finding]:
+        """Returns by output name what the scores of perturbed samples say."""
+        classes = [aim.classes for aim in aims if aim.classes is not None]
+        samples = replace(
+            call.samples,
+            classes=np.stack(classes, axis=1) if classes else None,
+            explained=aims[0].explained,
+            scores=np.stack([aim.scores() for aim in aims], axis=1),
+            pictures=partial(pictures, self.model, call.samples.inputs),
+            feed=partial(feed, self.model),
+        )
+        names = [score_name(plan.stages[-1].recipe, k) for k in range(len(aims))]
+        if not plan.by_row:
+            return self._through(plan, samples, seeds, names, call.settings)
+        found: dict[str, list[Finding]] = {name: [] for name in names}
+        for row in range(samples.rows):
+            own = {name: array[row : row + 1] for name, array in seeds.items()}
+            settings = replace(call.settings, progress=_nth(call.settings.progress, row, samples.rows))
+            for name, finding in self._through(plan, samples.row(row), own, names, settings).items():
+                found[name].append(finding)
+        return {name: Finding.joined(parts) for name, parts in found.items()}
+
+    def _through(
+        self, plan: Plan, samples: Samples, seeds: Feeds, names: Sequence[str], settings: Settings
+    ) -> Mapping[str, Finding]:
+        """Runs the stages of a plan, each of which knows what those before it returned."""
+        quiet = replace(settings, progress=None)
+        for stage in plan.stages[:-1]:
+            outputs = self.run_stage(stage, samples, {}, stage.recipe.taps, quiet)
+            samples = replace(samples, earlier={**samples.earlier, **outputs})
+        return self.run_stage(plan.stages[-1], samples, seeds, names, settings)
+
+    def _told(self, call: _Call, plan: Plan, aim: Aim, finding: Finding) -> Attribution:
+        """Returns the result of a method that asks the model about perturbed samples."""
+        return Attribution(
+            values=dict(zip(plan.names, finding.values, strict=True)),
+            target=aim.resolved(self.model),
+            scores=aim.scores().astype(np.float32),
+            checks=finding.checks,
+            method=self.method.name,
+            kind=self.method.kind,
+            parameters=told_parameters(self.method),
+            provenance=self._provenance(call, call.samples.seed, int(finding.details["draws"].max())),
+            details={**self._details(plan, aim, call.samples.inputs), **finding.details},
+        )
 
     def _attribution(
         self,
@@ -235,7 +282,8 @@ class Program:
         def labelled(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {label: outputs[name] for label, name in zip(plan.names, names, strict=True)}
 
-        values, details, samples = labelled(outputs), self._details(plan, aim, call.inputs), stage.sampler.draws
+        values, samples = labelled(outputs), stage.sampler.draws
+        details = self._details(plan, aim, call.samples.inputs)
         checks: dict[str, np.ndarray] = {}
         if ends is not None:
             covered = aim.scores() - aim.scores(ends)
@@ -252,8 +300,8 @@ class Program:
             checks=checks,
             method=self.method.name,
             kind=self.method.kind,
-            parameters=asdict(self.method),  # type: ignore[call-overload]
-            provenance=self._provenance(call, call.seed if stage.recipe.perturb else None, samples),
+            parameters=told_parameters(self.method),
+            provenance=self._provenance(call, call.samples.seed if stage.recipe.perturb else None, samples),
             details=details,
         )
 
@@ -263,7 +311,12 @@ class Program:
         probability = aim.probability(self.model.heads[self.model.output(aim.target.output).name].kind)
         if probability is not None:
             details["probability"] = probability
-        embedded = [wrt.name for wrt in plan.stages[-1].recipe.wrt if wrt.kind == "embedding"]
+        recipe = plan.stages[-1].recipe
+        tokens = [port.name for port in self.model.inputs if port.role == "tokens"]
+        embedded = [w.name for w in recipe.wrt if w.kind == "embedding"] + [
+            w.name for w in recipe.at if w.name in tokens
+        ]
+        embedded = list(dict.fromkeys(embedded))
         if len(embedded) == 1:
             details["token_ids"] = inputs[embedded[0]]
         return details
@@ -282,33 +335,30 @@ class Program:
 
     def _run(
         self, call: _Call, stage: Stage, seeds: Feeds | None = None, names: Sequence[str] = (), only: Any = None
-    ) -> dict[str, np.ndarray]:
-        return self.run_stage(stage, call.inputs, seeds or {}, names, call.settings, call.seed, only, call.first_row)
+    ) -> dict[str, Any]:
+        return self.run_stage(stage, call.samples, seeds or {}, names, call.settings, only)
 
     def _look(self, settings: Settings, inputs: Feeds, target: Target) -> np.ndarray:
-        return self.run_stage(forward(self.model, target), inputs, {}, (), settings)["explained"]
+        stage = forward(self.model, target)
+        return np.asarray(self.run_stage(stage, Samples(inputs), {}, (), settings)["explained"])
 
     def run_stage(
         self,
         stage: Stage,
-        inputs: Feeds,
+        samples: Samples,
         extra: Feeds,
         names: Sequence[str],
         settings: Settings,
-        seed: int = 0,
         only: np.ndarray | None = None,
-        first_row: int = 0,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Runs a stage, for all rows or for some; the values that are no outputs of the file come under their roles."""
         profile = self._profile_on(settings.provider)
         artifact = self.artifact(stage.recipe, profile)
         # At perturbed inputs the explained value is of interest only where nothing else is asked for.
         hidden = {} if stage.recipe.perturb and names else artifact.hidden
-        shapes = [self._shape_of(wrt, inputs, settings) for wrt in stage.recipe.at]
+        samples = replace(samples, shapes=[self._shape_of(wrt, samples.inputs, settings) for wrt in stage.recipe.at])
         wanted = [*names, *hidden.values()]
-        outputs = run(
-            artifact, stage.sampler, stage.reducer, inputs, extra, wanted, settings, shapes, seed, only, first_row
-        )
+        outputs = dict(run(artifact, stage.sampler, stage.reducer, samples, extra, wanted, settings, only))
         outputs.update({role: outputs[name] for role, name in hidden.items()})
         return outputs
 
@@ -332,7 +382,15 @@ class Program:
             return sizes
         recipe = Recipe(output=self.model.output(self.target.output).name, taps=(name,))
         first = {key: array[:1] for key, array in inputs.items()}
-        return self.run_stage(Stage(recipe, Once(), Take()), first, {}, (name,), settings)[name].shape[1:]
+        outputs = self.run_stage(Stage(recipe, Once(), Take()), Samples(first), {}, (name,), settings)
+        return tuple(outputs[name].shape[1:])
+
+
+def _nth(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Returns what tells the progress of one of several runs as that of all of them."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)
 
 
 def _for_targets(plan: Plan, count: int) -> Plan:

@@ -51,6 +51,11 @@ _KERNELS: dict[str, tuple[Callable[[Array], Array], int]] = {  # name -> kernel,
 }
 
 
+def bilinear(size_in: int, size_out: int) -> Array:
+    """Returns the matrix (size_out, size_in) of bilinear interpolation along one axis, edges continued."""
+    return _sampled(size_in, size_out, _triangle, 1)
+
+
 def _sampled(size_in: int, size_out: int, kernel: Callable[[Array], Array], radius: int) -> Array:
     centre = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
     taps = (np.floor(centre).astype(np.int64) - radius + 1)[:, None] + np.arange(2 * radius)

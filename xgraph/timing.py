@@ -10,6 +10,7 @@ import numpy as np
 
 from xgraph.aim import forward
 from xgraph.graph.normalise.verify import random_feeds
+from xgraph.plan import Samples
 from xgraph.program import Program
 
 
@@ -29,7 +30,7 @@ def measure(
     stage = forward(model, program.target)
 
     def run_forward() -> None:
-        program.run_stage(stage, inputs, {}, (), settings)
+        program.run_stage(stage, Samples(inputs), {}, (), settings)
 
     def run_method() -> None:
         program.explain([program.target], inputs, settings, 0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from xgraph.plan import Batch
+from xgraph.plan import Batch, Draws
 from xgraph.reducing import Take, WeightedSum
 
 ROWS, DRAWS, SHAPE = 4, 9, (2, 3)
@@ -18,10 +19,15 @@ MOMENTS = {
 }
 
 
+def rows_alone(count: int) -> Draws:
+    """Draws of so many rows, for reducers that ask for no more."""
+    return SimpleNamespace(counts=np.ones(count, np.int64))  # type: ignore[return-value]
+
+
 def grouped(reducer: Any, values: np.ndarray, weights: np.ndarray, sizes: np.random.Generator) -> dict[str, np.ndarray]:
     """Feeds values (rows, draws, ...) in runs of random length."""
     rows, draws = np.divmod(np.arange(values.shape[0] * values.shape[1]), values.shape[1])
-    state = reducer.start(len(values))
+    state = reducer.start(rows_alone(len(values)))
     start = 0
     while start < len(rows):
         cut = slice(start, start + int(sizes.integers(1, 8)))
@@ -59,7 +65,7 @@ def test_grouping_does_not_show(moment: Any) -> None:
 
 def test_rows_that_are_not_run_stay_zero() -> None:
     reducer = WeightedSum()
-    state = reducer.start(5)
+    state = reducer.start(rows_alone(5))
     rows = np.array([1, 1, 4])
     reducer.update(state, {"a": np.array([[1.0], [3.0], [5.0]])}, Batch(rows, rows, {}, np.array([0.5, 0.5, 1.0])))
     np.testing.assert_array_equal(reducer.finish(state)["a"], [[0], [2], [0], [0], [5]])
@@ -74,7 +80,7 @@ def test_variance_is_never_negative() -> None:
 
 def test_take_puts_rows_in_order() -> None:
     reducer = Take()
-    state = reducer.start(3)
+    state = reducer.start(rows_alone(3))
     for row in (2, 0, 1):
         one = np.array([row])
         reducer.update(state, {"a": np.array([[row * 10.0]], np.float32)}, Batch(one, one * 0, {}, np.ones(1)))

@@ -182,7 +182,7 @@ def test_a_run_that_fails_is_one_line(load_proto: Callable[..., Model]) -> None:
 
 def test_take_without_room() -> None:
     """Rows by the billion: said before the machine is filled."""
-    state = Take().start(10**11)
+    state = Take().start(SimpleNamespace(counts=range(10**11)))
     with pytest.raises(InputError, match="explain fewer at a time"):
         Take().update(state, {"a": np.zeros((1, 10**4))}, Batch(np.zeros(1, int), np.zeros(1, int), {}, np.ones(1)))
 

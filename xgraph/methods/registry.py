@@ -116,6 +116,19 @@ def objective(method: Method, model: Model) -> Of:
     return "logit" if own is None else own(model)
 
 
+def told_parameters(method: Method) -> dict[str, Any]:
+    """Returns a method's parameters as results keep them; functions and objects by their names."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return [told(entry) for entry in value]
+        if value is None or isinstance(value, str | int | float | np.ndarray | np.generic | Mapping):
+            return value
+        return getattr(value, "__name__", None) or type(value).__name__
+
+    return {field.name: told(getattr(method, field.name)) for field in fields(method)}  # type: ignore[arg-type]
+
+
 def infos() -> list[MethodInfo]:
     """Returns all methods in alphabetical order."""
     listed = []
@@ -148,6 +161,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, Hashable) and value in get_args(hint)
     if origin in (tuple, list):
         return isinstance(value, tuple | list) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if origin is Callable:
+        return callable(value)
     if hint is Any:
         return True
     if hint is type(None):
@@ -166,4 +181,6 @@ def _readable(hint: Any) -> str:
         return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(_readable(option) for option in get_args(hint))
+    if get_origin(hint) is Callable:
+        return "a function"
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))

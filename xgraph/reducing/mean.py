@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from xgraph.plan import Batch
+from xgraph.plan import Batch, Draws
 
 Moment: TypeAlias = Literal["mean", "square", "variance"]
 
@@ -29,11 +29,11 @@ class WeightedSum:
 
     moment: Moment = "mean"
 
-    def start(self, rows: int) -> _Sums:
+    def start(self, draws: Draws) -> _Sums:
         """Returns an empty state."""
-        return _Sums(rows)
+        return _Sums(len(draws.counts))
 
-    def update(self, state: _Sums, outputs: Mapping[str, np.ndarray], batch: Batch) -> bool:
+    def update(self, state: _Sums, outputs: Mapping[str, np.ndarray], batch: Batch) -> None:
         """Adds a batch, whose pairs are in the order of rows."""
         starts = np.flatnonzero(np.diff(batch.rows, prepend=-1))
         for name, array in outputs.items():
@@ -44,7 +44,6 @@ class WeightedSum:
             if self.moment != "mean":
                 squares = np.add.reduceat(weights * values * values, starts)
                 _add(state.second, name, state.rows, batch.rows[starts], squares)
-        return False
 
     def finish(self, state: _Sums) -> dict[str, np.ndarray]:
         """Returns float32 arrays, first axis = samples."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from xgraph.errors import InputError
 from xgraph.graph.artifact import Artifact
-from xgraph.plan import Feeds, Reducer, Sampler, Shapes
+from xgraph.plan import Feeds, Reducer, Sampler, Samples
 from xgraph.runtime.batches import batch_size
 from xgraph.runtime.providers import Provider
 from xgraph.runtime.session import open_session
@@ -42,53 +43,81 @@ def run(
     artifact: Artifact,
     sampler: Sampler,
     reducer: Reducer,
-    inputs: Feeds,
+    samples: Samples,
     extra: Mapping[str, np.ndarray],
     outputs: Sequence[str],
     settings: Settings,
-    shapes: Shapes = (),
-    seed: int = 0,
     only: np.ndarray | None = None,
-    first_row: int = 0,
-) -> dict[str, np.ndarray]:
+) -> Mapping[str, Any]:
     """Runs one stage.
 
     Args:
         artifact: the graph.
         sampler: makes the model's inputs.
         reducer: folds the outputs.
-        inputs: the samples, first axis = rows.
+        samples: what is explained.
         extra: per-row inputs of the graph that are not the model's (``xg_target``, ``xg_seed``).
         outputs: the graph outputs that the reducer wants.
         settings: device, threads, batch size, progress.
-        shapes: of the values that the sampler perturbs, without the batch axis.
-        seed: of random draws.
         only: the rows to run, in rising order; default: all. Rows keep their numbers, and hence their draws.
-        first_row: number of row 0 among all rows that share the seed.
 
     Returns:
         What the reducer makes of it, by output name.
     """
-    rows = len(next(iter(inputs.values())))
-    chosen = np.arange(rows) if only is None else only
-    pairs = len(chosen) * sampler.draws
-    size = settings.fixed_batch or batch_size(pairs, _sample_bytes(artifact, inputs), asked=settings.batch)
+    draws = sampler.open(samples)
+    queue = _Queue(draws.counts, np.arange(samples.rows) if only is None else only)
+    pairs = queue.waiting
+    size = settings.fixed_batch or batch_size(pairs, _sample_bytes(artifact, samples.inputs), asked=settings.batch)
     session = open_session(
         artifact, settings.provider, threads=settings.threads, batch=None if settings.fixed_batch else size
     )
-    state = reducer.start(rows)
-    for start in range(0, pairs, size):
-        pair = np.arange(start, min(start + size, pairs))
-        rows_of, draws_of = chosen[pair // sampler.draws], pair % sampler.draws
-        batch = sampler.batch(inputs, shapes, rows_of, draws_of, seed, first_row)
-        feeds = {**batch.feeds, **{name: array[batch.rows] for name, array in extra.items()}}
-        results = session.run({name: _padded(array, size) for name, array in feeds.items()}, outputs)
-        done = reducer.update(state, {name: array[: len(pair)] for name, array in results.items()}, batch)
+    state = reducer.start(draws)
+    while queue.waiting:
+        batch = draws.batch(*queue.take(size))
+        feeds = dict(batch.feeds)
+        if batch.sources is None:
+            feeds.update({name: array[batch.rows] for name, array in extra.items()})
+        feeds = {name: _padded(array, size) for name, array in feeds.items()}
+        if batch.sources is not None:
+            feeds.update({**batch.shared, **{name: array[batch.sources] for name, array in extra.items()}})
+        results = session.run(feeds, outputs)
+        if len(batch.rows) < size:
+            results = {name: array[: len(batch.rows)] for name, array in results.items()}
+        done = reducer.update(state, results, batch)
+        if done is not None:
+            queue.drop(done)
         if settings.progress:
-            settings.progress(int(pair[-1]) + 1, pairs)
-        if done:
-            break
+            settings.progress(pairs - queue.waiting, pairs)
     return reducer.finish(state)
+
+
+class _Queue:
+    """The pairs that are still to be run: all draws of a row, then those of the next one."""
+
+    def __init__(self, counts: np.ndarray, rows: np.ndarray) -> None:
+        self._left = deque((int(row), 0, int(counts[row])) for row in rows if counts[row] > 0)
+        """Row, its next draw, and where its draws end."""
+        self.waiting = sum(end for _, _, end in self._left)
+
+    def take(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Removes up to ``size`` pairs and returns their rows and draws."""
+        rows, draws = [], []
+        while size and self._left:
+            row, start, last = self._left.popleft()
+            end = min(start + size, last)
+            rows.append(np.full(end - start, row))
+            draws.append(np.arange(start, end))
+            size -= end - start
+            self.waiting -= end - start
+            if end < last:
+                self._left.appendleft((row, end, last))
+        return np.concatenate(rows), np.concatenate(draws)
+
+    def drop(self, done: Sequence[int] | np.ndarray) -> None:
+        """Forgets what is left of rows. They are done because they ran, so they are in front."""
+        while self._left and self._left[0][0] in done:
+            _, start, end = self._left.popleft()
+            self.waiting -= end - start
 
 
 def _sample_bytes(artifact: Artifact, inputs: Feeds) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xgraph.plan import Batch, Feeds, Shapes, feed_name
+from xgraph.plan import Batch, Feeds, Samples, Shapes, feed_name
+from xgraph.sampling.drawn import Drawn
 from xgraph.sampling.philox import normals
 
 
@@ -22,6 +23,10 @@ class Noise:
     @property
     def in_graph(self) -> None:
         """Noise is drawn outside."""
+
+    def open(self, samples: Samples) -> Drawn:
+        """Returns the draws of these samples."""
+        return Drawn(self, samples)
 
     def batch(
         self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0

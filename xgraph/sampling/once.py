@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xgraph.plan import Batch, Feeds, Shapes
+from xgraph.plan import Batch, Feeds, Samples, Shapes
+from xgraph.sampling.drawn import Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,10 @@ class Once:
     @property
     def in_graph(self) -> None:
         """There is nothing to loop over."""
+
+    def open(self, samples: Samples) -> Drawn:
+        """Returns the draws of these samples."""
+        return Drawn(self, samples)
 
     def batch(
         self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from xgraph.errors import MethodError
-from xgraph.plan import ALPHA, Batch, Feeds, Shapes, Wrt, feed_name
+from xgraph.plan import ALPHA, Batch, Feeds, Samples, Shapes, Wrt, feed_name
 from xgraph.sampling.baseline import baseline, described, misfit
+from xgraph.sampling.drawn import Drawn
 from xgraph.sampling.noise import noise_feeds
 from xgraph.sampling.philox import uniforms
 
@@ -69,6 +70,10 @@ class StraightPath:
             tables.append(array.astype(np.float32).reshape(1, *(array.shape[-(rank - 1) :] or [1] * (rank - 1))))
         return np.repeat(np.stack(np.broadcast_arrays(*tables)), len(self.nodes), axis=0)
 
+    def open(self, samples: Samples) -> Drawn:
+        """Returns the draws of these samples."""
+        return Drawn(self, samples)
+
     def batch(
         self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
     ) -> Batch:
@@ -96,6 +101,10 @@ class RandomPath:
     @property
     def in_graph(self) -> None:
         """Points are drawn outside."""
+
+    def open(self, samples: Samples) -> Drawn:
+        """Returns the draws of these samples."""
+        return Drawn(self, samples)
 
     def batch(
         self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
@@ -129,6 +138,10 @@ class RandomStart:
     @property
     def in_graph(self) -> None:
         """Points are drawn outside."""
+
+    def open(self, samples: Samples) -> Drawn:
+        """Returns the draws of these samples."""
+        return Drawn(self, samples)
 
     def batch(
         self, inputs: Feeds, shapes: Shapes, rows: np.ndarray, draws: np.ndarray, seed: int, first_row: int = 0
