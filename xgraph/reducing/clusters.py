@@ -93,7 +93,7 @@ def pooled_features(maps: np.ndarray, labels: np.ndarray, count: int) -> np.ndar
     Raises:
         InputError: The maps are not finite or of another rank, or the labels reach ``count``.
     """
-    from scipy.sparse import coo_array  # type: ignore[import-untyped]
+    from scipy.sparse import coo_array
 
     if maps.ndim != 3 or 0 in maps.shape:
         raise InputError(f"activations of shape {list(maps.shape)} are no maps (channels, h, w); name another layer")

@@ -131,7 +131,9 @@ class Prior:
         found = details.pop("found", {})
         texts = {name: details.pop(name) for name in ("kind", "features")}
         header = {"format": _FORMAT, "version": _VERSION, **texts, "clusters": bool(found)}
-        arrays = {"header": np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), dtype=np.uint8)}
+        arrays: dict[str, Any] = {
+            "header": np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), dtype=np.uint8)
+        }
         arrays.update({**details, **found})
         try:
             with atomic_write(path) as file:

@@ -35,8 +35,8 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Returns Spearman's correlation of two vectors (ties in order of position); 1 where there is no order."""
     if a.size < 2:
         return 1.0
-    ranks = [np.argsort(np.argsort(v.reshape(-1), kind="stable"), kind="stable").astype(float) for v in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(v.reshape(-1), kind="stable"), kind="stable").astype(float) for v in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def responses(outputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -154,7 +154,7 @@ class Surrogate:
             return batch.weights[part]
         if design is not None:
             width = 0.75 * np.sqrt(count) if self.width is None else self.width
-            return np.asarray(np.exp(-0.5 * ((design - own.first) ** 2).sum(axis=1) / width**2)) * batch.weights[part]
+            return np.asarray(np.exp(-0.5 * ((design - own.first) ** 2).sum(axis=1) / width**2) * batch.weights[part])
         counts = np.full(part.stop - part.start, count)
         ones = backend().popcounts(bits, counts)
         if self.kernel == "cosine":

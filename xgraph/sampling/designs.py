@@ -131,7 +131,7 @@ class LeaveOut:
 
     def counts(self, features: np.ndarray) -> np.ndarray:
         """Returns the number of windows, the last of which reaches the last feature, and one more."""
-        return np.maximum(-(-(features - self.window) // self.stride), 0) + 2
+        return np.asarray(np.maximum(-(-(features - self.window) // self.stride), 0) + 2)
 
     def bits(self, seed: int, rows: np.ndarray, draws: np.ndarray, features: np.ndarray, width: int) -> np.ndarray:
         """Returns the masks of the pairs."""

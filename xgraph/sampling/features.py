@@ -162,7 +162,7 @@ class FeatureMap:
     def _cut(self, picture: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
         if not callable(self.segments):
             return superpixels(picture, self.segments or self.default)
-        return check_segments(np.asarray(self.segments(picture)), sizes, 1)[0]
+        return np.asarray(check_segments(np.asarray(self.segments(picture)), sizes, 1)[0])
 
     def _of_tokens(self, part: Part, samples: Samples) -> np.ndarray:
         ids = samples.inputs[part.wrt.name]

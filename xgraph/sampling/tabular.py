@@ -95,7 +95,7 @@ class Bins:
         ``mean + std Phi^-1(Phi(a) + u (Phi(b) - Phi(a)))``, a and b being the bin's ends in standard units. A bin
         whose ends are equal has that one value (``lime`` 0.2 returns it in standard units, close to 0).
         """
-        from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
+        from scipy.special import ndtr, ndtri
 
         which = _chosen(self.frequencies, uniforms)
         below = ndtr((self.mins - self.means) / self.stds)

@@ -11,7 +11,7 @@ import numpy as np
 from xgraph.errors import MethodError
 from xgraph.feeds import CLEAN, CORNER, PATCH, ROW
 from xgraph.kernels import backend
-from xgraph.plan import Batch, Samples
+from xgraph.plan import Batch, Samples, feed_name
 from xgraph.sampling.features import Part
 from xgraph.sampling.masked import Rows
 
@@ -61,7 +61,7 @@ class ReusedDraws(WindowDraws):
         samples = self.rows.samples
         full = super().batch(rows, draws + 1)
         channels, height, width = samples.shapes[0]
-        start = np.broadcast_to(full.shared["xg_baseline"][0], (channels, height, width)).astype(np.float32)
+        start = np.broadcast_to(full.shared[feed_name("baseline", 0, 1)][0], (channels, height, width)).astype(np.float32)
         shared = {PATCH: np.ascontiguousarray(start.reshape(channels, -1).T)}
         shared.update({name: samples.earlier[name] for name in clean_names(self.caches)})
         feeds = {ROW: full.feeds[ROW], CORNER: np.ascontiguousarray(full.feeds[CORNER][:, 1:])}
