@@ -119,8 +119,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="time for each case")
     parser.add_argument("--first-calls", action="store_true", help="only time first calls, and print them as JSON")
     arguments = parser.parse_args()
-    # Numba imports coverage where there is one, and the script of that name beside this one is another.
-    sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
     if arguments.first_calls:
         print(json.dumps(first_calls()))
         return
