@@ -17,6 +17,7 @@ from xgraph.errors import MethodError, ProviderError
 from xgraph.graph.artifact import Artifact
 from xgraph.graph.write import read_artifact, write_file
 from xgraph.inputs import feed, pictures, prepare
+from xgraph.kernels import backend_name
 from xgraph.methods import Method, told_parameters
 from xgraph.model import Model
 from xgraph.plan import Feeds, Finding, Plan, Recipe, Samples, Seed, Stage, Wrt
@@ -261,7 +262,9 @@ class Program:
             method=self.method.name,
             kind=self.method.kind,
             parameters=told_parameters(self.method),
-            provenance=self._provenance(call, call.samples.seed, int(finding.details["draws"].max())),
+            provenance=self._provenance(
+                call, call.samples.seed, int(finding.details["draws"].max()), kernels=backend_name()
+            ),
             details={**self._details(plan, aim, call.samples.inputs), **finding.details},
         )
 
@@ -321,9 +324,9 @@ class Program:
             details["token_ids"] = inputs[embedded[0]]
         return details
 
-    def _provenance(self, call: _Call, seed: int | None, samples: int) -> Provenance:
+    def _provenance(self, call: _Call, seed: int | None, samples: int, **used: str) -> Provenance:
         provider = call.settings.provider
-        engine = {"numpy": version("numpy"), "onnxruntime": provider.version}
+        engine = {"numpy": version("numpy"), "onnxruntime": provider.version, **used}
         return Provenance(
             model_digest=self.model.digest,
             opset=self.model.opset,

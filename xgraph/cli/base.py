@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xgraph.errors import XGraphError
+from xgraph.errors import InputError, XGraphError
 
 if TYPE_CHECKING:
     from xgraph.model import Model
@@ -109,7 +109,10 @@ def spec_from(options: Mapping[str, Any]) -> Preprocess | None:
 
 
 def settings_from(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Reads ``--set key=value``; values are YAML, so numbers, true/false, null and lists come naturally."""
+    """Reads ``--set key=value``; values are YAML, so numbers, true/false, null and lists come naturally.
+
+    A value ``FILE.npy`` is the array in that file: a label map, a baseline, a background table.
+    """
     import yaml
 
     parsed = {}
@@ -121,7 +124,23 @@ def settings_from(pairs: tuple[str, ...]) -> dict[str, Any]:
             parsed[key.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise click.UsageError(f"--set {pair}: the value is not understood") from error
+        if value.endswith(".npy"):
+            parsed[key.strip().replace("-", "_")] = _array(value)
     return parsed
+
+
+def _array(path: str) -> Any:
+    """Returns the array in a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: no array can be read from it ({' '.join(str(error).split())})") from error
 
 
 def print_json(document: Any) -> None:

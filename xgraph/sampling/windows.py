@@ -61,8 +61,9 @@ class ReusedDraws(WindowDraws):
         samples = self.rows.samples
         full = super().batch(rows, draws + 1)
         channels, height, width = samples.shapes[0]
-        start = np.broadcast_to(full.shared[feed_name("baseline", 0, 1)][0], (channels, height, width)).astype(np.float32)
-        shared = {PATCH: np.ascontiguousarray(start.reshape(channels, -1).T)}
+        baseline = full.shared[feed_name("baseline", 0, 1)][0].astype(np.float32)
+        whole = np.broadcast_to(baseline, (channels, height, width))
+        shared = {PATCH: np.ascontiguousarray(whole.reshape(channels, -1).T)}
         shared.update({name: samples.earlier[name] for name in clean_names(self.caches)})
         feeds = {ROW: full.feeds[ROW], CORNER: np.ascontiguousarray(full.feeds[CORNER][:, 1:])}
         return Batch(rows, full.draws, feeds, full.weights, full.sources, shared)
