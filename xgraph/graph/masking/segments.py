@@ -10,16 +10,18 @@ import onnx_ir as ir
 from xgraph.feeds import BITS
 from xgraph.graph.emit import Emit
 from xgraph.graph.masking.rows import SAMPLES, gather
-from xgraph.graph.shapes import dims
+from xgraph.graph.shapes import dims, dtype_of, is_float
 from xgraph.graph.splice import add_input
 
 
 def segments(b: Emit, value: ir.Value, row: ir.Value, *, label: str) -> ir.Value:
-    """Returns the mask of each run, bool, of the label map's shape: bit ``label[entry]`` of its bits."""
+    """Returns the mask of each run, of the label map's shape: bit ``label[entry]``; float where values are."""
     shape = dims(value) or ()
     open_shape = [SAMPLES, *(f"{label}_dim{axis}" for axis in range(1, len(shape)))]
     labels = gather(b, add_input(b.model, label, np.int32, open_shape), row)
-    on = b.GatherElements(unpacked(b, shape[0]), b.Flatten(labels, axis=1), axis=1)
+    # Cast before they are spread over the sample.
+    bits = b.cast(unpacked(b, shape[0]), dtype_of(value)) if is_float(value) else unpacked(b, shape[0])
+    on = b.GatherElements(bits, b.Flatten(labels, axis=1), axis=1)
     mask = b.Reshape(on, b.Shape(labels))
     mask.shape = labels.shape
     return mask
