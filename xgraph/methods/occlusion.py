@@ -61,6 +61,11 @@ class Occlusion:
         """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 
+    @property
+    def steps(self) -> int | tuple[int, ...] | None:
+        """The stride, where one was given or InterpretDL has one by default."""
+        return 1 if self.stride is None and self.variant == "interpretdl" else self.stride
+
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one run per window.
 
@@ -72,13 +77,13 @@ class Occlusion:
         baselines = baselines_for(model, parts, self.baseline)
         normalise = self.normalise and self.variant == "paper"
         if len(ports[0].shape) == 2 or (len(ports) > 1 and self.window is None):
-            window, stride = over_features(self.window, self.stride, parts[0].role)
+            window, stride = over_features(self.window, self.steps, parts[0].role)
             sampler = MaskedFeatures(feature_map(model, parts, None, False), LeaveOut(window, stride), baselines)
             recipe = score_recipe(model, target, places, "segments")
             return score_plan(recipe, places, sampler, FeatureMeans("drop" if normalise else "sum"))
         if len(ports) > 1:
             raise MethodError(f"occlusion: {len(ports)} inputs are explained; choose one with wrt='input:NAME'")
-        size, step = over_axes(self.window, self.stride, ports[0])
+        size, step = over_axes(self.window, self.steps, ports[0])
         # A window that covers an axis is told apart, so that its graph takes any size there.
         whole = [None if own == have else own for own, have in zip(size, ports[0].shape[1:], strict=True)]
         recipe = score_recipe(model, target, places, "window", size=tuple(whole))

@@ -38,10 +38,11 @@ def maps(b: Emit, value: ir.Value, row: ir.Value, *, label: str, channel_axis: i
     up = b.Resize(picked, None, None, sizes, mode="linear", coordinate_transformation_mode="half_pixel")
     low, high = b.ReduceMin(up, [1, 2, 3], keepdims=1), b.ReduceMax(up, [1, 2, 3], keepdims=1)
     span = b.Sub(high, low)
-    same = b.Equal(span, 0.0)
-    scaled = b.Div(b.Sub(up, low), b.Where(same, 1.0, span))
-    if flat == "keep":
-        scaled = b.Where(same, up, scaled)
+    # Asked of the map itself: resizing one that is the same everywhere leaves roundings in it.
+    lowest, highest = b.ReduceMin(picked, [1, 2, 3], keepdims=1), b.ReduceMax(picked, [1, 2, 3], keepdims=1)
+    same = b.Equal(lowest, highest)
+    flat_map = up if flat == "keep" else b.Sub(up, up)
+    scaled = b.Where(same, flat_map, b.Div(b.Sub(up, low), b.Where(same, 1.0, span)))
     return scaled if channel_axis == 1 else b.Transpose(scaled, perm=[0, 2, 3, 1])
 
 

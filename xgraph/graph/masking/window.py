@@ -35,9 +35,9 @@ def window(b: Emit, value: ir.Value, row: ir.Value, *, label: str, size: Sequenc
         offset = b.Sub(place, start)
         here = b.And(b.GreaterOrEqual(offset, 0), b.Less(offset, extent))
         inside = here if inside is None else b.And(inside, here)
-    if inside is None:  # the box covers everything
-        zero = b.Unsqueeze(b.Gather(corner, [0], axis=1), list(range(2, len(shape))))
-        return b.Less(zero, 0)
+    if inside is None:  # the box covers everything, unless it begins behind the end
+        first = b.Unsqueeze(b.Gather(corner, [0], axis=1), list(range(2, len(shape))))
+        return b.Greater(first, 0)
     return b.Not(inside)
 
 
