@@ -342,8 +342,8 @@ class Program:
         return self.run_stage(stage, call.samples, seeds or {}, names, call.settings, only)
 
     def _look(self, settings: Settings, inputs: Feeds, target: Target) -> np.ndarray:
-        stage = forward(self.model, target)
-        return np.asarray(self.run_stage(stage, Samples(inputs), {}, (), settings)["explained"])
+        stage, quiet = forward(self.model, target), replace(settings, progress=None)
+        return np.asarray(self.run_stage(stage, Samples(inputs), {}, (), quiet)["explained"])
 
     def run_stage(
         self,

@@ -107,7 +107,7 @@ EASY = {
     "kernel_shap": ("linear", {"samples": 250, "tolerance": 0.05}),
     "shapley_sampling": ("mlp", {"samples": 2000, "tolerance": 0.05}),
     "rise": ("linear", {"samples": 40_000, "tolerance": 0.1}),
-    "rise of pictures": ("cnn", {"samples": 20_000, "tolerance": 0.4, "cells": (2, 2)}),
+    "rise of pictures": ("cnn", {"samples": 20_000, "tolerance": 0.2, "cells": (2, 2)}),
 }
 
 
@@ -134,13 +134,11 @@ def test_a_tolerance_stops_early(case: str, net_model: Load) -> None:
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap", "shapley_sampling", "rise"])
 def test_memory_does_not_grow_with_samples(method: str, net_model: Load) -> None:
-    model, given = net_model("flat"), {"segments": "grid:5x5", "batch": 32, "threads": 1}
     few, many = (8, 80) if method == "shapley_sampling" else (200, 2000)
-    xgraph.explain(model, IMAGES, method, 1, samples=few, **given)
     peaks = []
     for samples in (few, many):
-        program = xgraph.compile(model, method, segments=given["segments"], samples=samples)
-        program(IMAGES[:1], 1, batch=32, threads=1)
+        program = xgraph.compile(net_model("flat"), method, segments="grid:5x5", samples=samples)
+        program(IMAGES, 1, batch=32, threads=1)
         tracemalloc.start()
         program(IMAGES, 1, batch=32, threads=1)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -226,9 +224,8 @@ def worded(tmp_path_factory: pytest.TempPathFactory) -> xgraph.Model:
 
 
 def token_ask(ids: Array, row: int, target: int, of: str = "logit") -> literal.Ask:
-    table = net("tokens").words.weight.detach().numpy().astype(np.float64)
     site = Site(net("tokens"), torch.from_numpy(ids), [target] * len(ids), of, "words")
-    return literal.asking_tokens(site, row, table)
+    return literal.asking_tokens(site, row, site.model.words.weight.detach().numpy())
 
 
 def masks(design: Any, count: int) -> Array:
@@ -298,12 +295,12 @@ REPEATED = np.array([[5, 9, 5, 12, 9, 14], [9, 9, 5, 13, 12, 12], [5, 12, 9, 14,
 def test_norm_lime_of_tokens(variant: Any, net_model: Load) -> None:
     """By token; InterpretDL's goes by position, and counts positive coefficients alone (section 6.3)."""
     classes, plain = [0, 0, 3], variant == "interpretdl"
-    given = {"samples": 90, "baseline": 7, "seed": SEED, "variant": variant}
+    given = {"samples": 90, "baseline": 3, "seed": SEED, "variant": variant}
     found = xgraph.explain(net_model("tokens"), REPEATED, "norm_lime", classes, **given)
     on, w = masks(Sequential(90) if plain else Bernoulli(90), 6), []
     for row, target in enumerate(classes):
         ask = token_ask(REPEATED, row, target, "probability")
-        w.append(literal.lime(ask, REPEATED[row], np.arange(6), np.full(6, 7), on, 0 if plain else 1)[0])
+        w.append(literal.lime(ask, REPEATED[row], np.arange(6), np.full(6, 3), on, 0 if plain else 1)[0])
     assert min(own.min() for own in w) < 0, "the test shows nothing unless some coefficients are negative"
     names = [np.arange(6)] * 3 if plain else list(REPEATED)
     counted = [own > 0 if plain else np.ones(6, bool) for own in w]
@@ -363,7 +360,6 @@ ERRORS: list[tuple[str, str, dict[str, Any], str]] = [
     ("mlp", "lime", {"data": np.ones((9, 7))}, "do not fit a background of 7 columns"),
     ("mlp", "lime", {"data": BACKGROUND, "categorical": (8,)}, "no column 8"),
     ("flat", "lime", {"data": np.ones((9, 8))}, "data is a table"),
-    ("mlp", "lime", {"alpha": -1}, "alpha"),
     ("mlp", "lime", {"kernel_width": 0}, "kernel_width"),
     ("mlp", "lime", {"selection": "lasso_path"}, "needs features"),
     *(("mlp", "lime", {"tolerance": tolerance}, "tolerance=") for tolerance in (0, 1.5, -0.1)),

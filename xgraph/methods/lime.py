@@ -99,8 +99,15 @@ class Lime:
             )
         if self.selection != "none" and self.features is None:
             raise MethodError(f"lime: selection='{self.selection}' needs features, the number of features to select")
-        if self.masks is not None and self.masks.ndim != 2:
+        if self.masks is not None and (self.masks.ndim != 2 or not len(self.masks)):
             raise MethodError(f"lime: masks of shape {list(self.masks.shape)} should be (samples, features)")
+        if self.masks is not None and not np.isin(self.masks, (0, 1)).all():
+            raise MethodError("lime: masks should hold 0 or 1, a feature off or on")
+        if self.data is not None and (self.masks is not None or self.kernel == "cosine"):
+            raise MethodError(
+                "lime: with data, columns are drawn instead of masked and their distance is Euclidean; leave out masks "
+                "and kernel='cosine'"
+            )
         prior = given_prior("lime", self.prior)
         if prior is None:
             return lime_plan(self, model, target, self.surrogate())

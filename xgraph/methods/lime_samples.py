@@ -31,9 +31,12 @@ def lime_plan(method: Lime, model: Model, target: Target, reducer: Reducer, cut:
     interpretdl = method.variant == "interpretdl"
     pictures = any(part.role == "image" for part in parts)
     features = feature_map(model, parts, method.segments, method.words, default="interpretdl" if interpretdl else cut)
-    if interpretdl:
-        features = replace(features, special=())
     baseline = method.baseline
+    if interpretdl and any(part.role == "tokens" for part in parts):
+        # Every position up to the padding is a feature, and unknown is what is put there.
+        known = model.vocabulary
+        features = replace(features, special=() if known is None or known.pad_id is None else (known.pad_id,))
+        baseline = (known.unk_id if known is not None else None) or 0 if baseline is None else baseline
     if baseline is None and pictures:
         baseline = "segment_grey" if interpretdl else "segment_mean"
     design: Any = Sequential(method.samples) if interpretdl else Bernoulli(method.samples)

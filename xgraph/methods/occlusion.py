@@ -78,6 +78,9 @@ class Occlusion:
         normalise = self.normalise and self.variant == "paper"
         if len(ports[0].shape) == 2 or (len(ports) > 1 and self.window is None):
             window, stride = over_features(self.window, self.steps, parts[0].role)
+            columns = [size for port in ports for size in port.shape[1:] if port.role != "tokens"]
+            if columns and all(isinstance(size, int) for size in columns) and window > sum(map(int, columns)):
+                raise MethodError(f"occlusion: window={[window]} is larger than the sample, {columns}")
             sampler = MaskedFeatures(feature_map(model, parts, None, False), LeaveOut(window, stride), baselines)
             recipe = score_recipe(model, target, places, "segments")
             return score_plan(recipe, places, sampler, FeatureMeans("drop" if normalise else "sum"))

@@ -69,7 +69,7 @@ def over_axes(
             f"occlusion: window={list(window)}, stride={list(stride)} do not fit samples of shape {list(sizes)}; "
             "give one number per axis, channels included"
         )
-    if min(own or 1 for own in window) < 1 or min(stride) < 1:
+    if min(1 if own is None else own for own in window) < 1 or min(stride) < 1:
         raise MethodError(f"occlusion: window={list(window)}, stride={list(stride)}; both count from 1")
     for own, size in zip(window, sizes, strict=True):
         if own is not None and isinstance(size, int) and own > size:

@@ -165,7 +165,7 @@ class GlobalPrior:
         if self.kind == "ridge":
             return Prior(self._ridge(state, clusters), "ridge", known, features)
         coefficients = [fits[target].coefficients for fits in self.surrogate.fits(state)]
-        if tokens and self.kind == "normlime":
+        if tokens and self.positions and self.kind == "normlime":
             weights = normlime_text(coefficients, clusters, classes, positions=self.positions)
         else:
             weights = aggregate(self.kind, coefficients, clusters, classes)

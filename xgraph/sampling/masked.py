@@ -12,7 +12,7 @@ from xgraph.errors import MethodError
 from xgraph.feeds import BITS, ROW
 from xgraph.kernels import backend
 from xgraph.plan import Batch, Feeds, Samples, feed_name
-from xgraph.sampling.baseline import baseline
+from xgraph.sampling.baseline import baseline, described
 from xgraph.sampling.designs import Design
 from xgraph.sampling.features import FeatureMap, Features, Part
 
@@ -127,9 +127,9 @@ class MaskedFeatures:
         def means(part: int, row: int, grey: bool) -> np.ndarray:
             own, name = features.labels[part][row], self.features.parts[part].wrt.name
             if not grey:
-                return segment_means(samples.inputs[name][row], own, features.kept)[None].astype(
-                    samples.inputs[name].dtype
-                )
+                x = samples.inputs[name]
+                filled = segment_means(x[row], own, features.kept)[None]
+                return filled if x.dtype.kind == "f" else filled.astype(x.dtype)
             assert samples.pictures is not None
             assert samples.feed is not None
             picture = samples.pictures(name)[row]
@@ -183,6 +183,6 @@ def _whole_numbers(spec: Any, x: np.ndarray, shape: Sequence[int]) -> np.ndarray
     array = np.asarray(spec)
     if array.dtype.kind not in "iuf" or array.shape not in ((), tuple(shape)) or (array != np.rint(array)).any():
         raise MethodError(
-            f"baseline={spec!r} does not fit whole numbers such as tokens; give one token number, or one per position"
+            f"baseline={described(spec)} does not fit whole numbers such as tokens; give one, or one per position"
         )
     return np.broadcast_to(array, array.shape or [1] * len(shape)).astype(x.dtype)[None]
