@@ -103,10 +103,11 @@ class Lime:
             raise MethodError(f"lime: masks of shape {list(self.masks.shape)} should be (samples, features)")
         if self.masks is not None and not np.isin(self.masks, (0, 1)).all():
             raise MethodError("lime: masks should hold 0 or 1, a feature off or on")
-        if self.data is not None and (self.masks is not None or self.kernel == "cosine"):
+        masking = (self.masks, self.segments, self.baseline, self.words or None)
+        if self.data is not None and (any(one is not None for one in masking) or self.kernel == "cosine"):
             raise MethodError(
-                "lime: with data, columns are drawn instead of masked and their distance is Euclidean; leave out masks "
-                "and kernel='cosine'"
+                "lime: with data, columns are drawn instead of masked and their distance is Euclidean; leave out "
+                "masks, segments, words, baseline and kernel='cosine'"
             )
         prior = given_prior("lime", self.prior)
         if prior is None:

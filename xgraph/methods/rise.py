@@ -48,8 +48,8 @@ class Rise:
         words: tokens of one word go together (needs the model's vocab.txt).
         baseline: what shows where a mask is 0: a number, ``zero``, ``mean``, ``blur``, an array of one sample or one
             per row; of tokens a token number. Default: zero, or the mask, unknown or padding token.
-        tolerance: stop when the largest standard error is below this share of the map's range and the ranking of its
-            cells is settled (checked every 100 samples); None: spend the budget.
+        tolerance: stop when the largest standard error is below this share of the largest deviation from the mean, and
+            the ranking of cells is settled (checked every 100 samples); None: spend the budget.
         wrt: ``"input:NAME"``; default: the image, token or float inputs.
     """
 

@@ -66,5 +66,5 @@ class ShapleySampling:
         features = feature_map(model, parts, self.segments, self.words)
         design = Permutations(self.samples, self.paired)
         sampler = MaskedFeatures(features, design, baselines_for(model, parts, self.baseline))
-        reducer = Contributions(stopping("shapley_sampling", self.tolerance, every=10))
+        reducer = Contributions(stopping("shapley_sampling", self.tolerance, every=10), self.paired)
         return score_plan(score_recipe(model, target, places, "segments"), places, sampler, reducer)

@@ -177,5 +177,10 @@ class GlobalPrior:
         assert explained is not None
         numbers = np.unique(np.concatenate([own[own >= 0] for own in clusters]))
         presence = np.stack([np.isin(numbers, own) for own in clusters]).astype(np.float64)
+        if presence.all():
+            raise MethodError(
+                "every sample has every kind of feature, so their presence explains nothing; the ridge prior is for "
+                "pictures and tokens, and for more than one sample"
+            )
         weights = ridge_prior(presence, explained)
         return {c: {int(numbers[j]): w for j, w in row.items()} for c, row in weights.items()}

@@ -27,13 +27,18 @@ class _Row:
     ends: np.ndarray
     """(2, targets): the scores of the sample, and of the baseline."""
     sums: np.ndarray
-    """(features, targets)"""
-    squares: np.ndarray
+    """(features, targets), over permutations."""
+    unit: np.ndarray
+    """The same over those permutations that are not independent of each other: one, or an antithetic pair."""
+    first: np.ndarray
+    """Over finished units, of their means; with the next, the standard error."""
+    second: np.ndarray
     bits: np.ndarray
     """bool[features], which were on in the draw before."""
     score: np.ndarray
     """(targets,), of that draw."""
     permutations: int = 0
+    units: int = 0
     used: int = 0
     before: np.ndarray | None = None
 
@@ -51,6 +56,8 @@ class Contributions:
     """Mean and standard error of every feature's contribution over the permutations of ``designs.Permutations``."""
 
     stop: Stop | None = None
+    paired: bool = True
+    """Permutations come in antithetic pairs, so that a pair counts as one when errors are told."""
 
     def start(self, draws: Draws) -> _State:
         """Returns an empty state."""
@@ -71,8 +78,8 @@ class Contributions:
         count, targets = int(state.draws.features.counts[row]), found.shape[1]
         own = state.rows.get(row)
         if own is None:
-            empty = np.zeros((count, targets))
-            own = _Row(np.zeros((2, targets)), empty, empty.copy(), np.zeros(count, bool), np.zeros(targets))
+            empty = np.zeros((4, count, targets))
+            own = _Row(np.zeros((2, targets)), *empty, np.zeros(count, bool), np.zeros(targets))
             state.rows[row] = own
         bits = backend().unpack(batch.feeds[BITS][part], count).astype(bool)
         for draw, on, score in zip(batch.draws[part], bits, found, strict=True):
@@ -80,23 +87,19 @@ class Contributions:
             if draw < 2:
                 own.ends[draw] = score
                 if draw == 1 and count == 1:
-                    self._credit(own, ~on, own.ends[0] - score)
-                    own.permutations += 1
+                    _credit(own, ~on, own.ends[0] - score)
+                    _close(own, 1)
                 continue
             length = int(on.sum())
             start = length == 1
-            self._credit(own, on & ~own.bits if not start else on, score - (own.ends[1] if start else own.score))
+            _credit(own, on & ~own.bits if not start else on, score - (own.ends[1] if start else own.score))
             own.bits, own.score = on, score
             if length == count - 1:
-                self._credit(own, ~on, own.ends[0] - score)
-                own.permutations += 1
+                _credit(own, ~on, own.ends[0] - score)
+                _close(own, 2 if self.paired else 1)
                 if self.stop and own.permutations % self.stop.every == 0 and self._sure(own, self.stop):
                     return True
         return False
-
-    def _credit(self, row: _Row, feature: np.ndarray, gained: np.ndarray) -> None:
-        row.sums[feature] += gained
-        row.squares[feature] += gained**2
 
     def _sure(self, row: _Row, stop: Stop) -> bool:
         now, errors = row.sums / row.permutations, _errors(row)
@@ -125,7 +128,25 @@ class Contributions:
         return found
 
 
+def _credit(row: _Row, feature: np.ndarray, gained: np.ndarray) -> None:
+    row.sums[feature] += gained
+    row.unit[feature] += gained
+
+
+def _close(row: _Row, size: int) -> None:
+    """Counts a permutation, and with the last of its unit the unit."""
+    row.permutations += 1
+    if row.permutations % size == 0:
+        mean = row.unit / size
+        row.first += mean
+        row.second += mean**2
+        row.units += 1
+        row.unit[:] = 0
+
+
 def _errors(row: _Row) -> np.ndarray:
-    count = max(row.permutations, 1)
-    variance = np.maximum(row.squares / count - (row.sums / count) ** 2, 0)
-    return np.asarray(np.sqrt(variance / max(count - 1, 1)))
+    """Returns the standard errors (features, targets); NaN where fewer than two units tell none."""
+    if row.units < 2:
+        return np.full(row.sums.shape, 0.0 if len(row.sums) == 1 else np.nan)
+    variance = np.maximum(row.second / row.units - (row.first / row.units) ** 2, 0)
+    return np.asarray(np.sqrt(variance / (row.units - 1)))

@@ -181,7 +181,11 @@ def _whole_numbers(spec: Any, x: np.ndarray, shape: Sequence[int]) -> np.ndarray
     if isinstance(spec, str) and spec == "zero":
         spec = 0
     array = np.asarray(spec)
-    if array.dtype.kind not in "iuf" or array.shape not in ((), tuple(shape)) or (array != np.rint(array)).any():
+    if (
+        array.dtype.kind not in "iuf"
+        or array.shape not in ((), tuple(shape))
+        or ((array != np.rint(array)) | (array < 0)).any()
+    ):
         raise MethodError(
             f"baseline={described(spec)} does not fit whole numbers such as tokens; give one, or one per position"
         )
