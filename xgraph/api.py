@@ -104,7 +104,7 @@ def compile(
         UnsupportedOpError: Some operators have no rule (when the program first runs or is saved).
     """
     made = create(method, parameters)
-    chosen = of or objective(made, model)
+    chosen = of or objective(made, model, output)
     if target is not None:
         aim = _target(target, of, made, model)
         aim = aim if output is None else replace(aim, output=output)

@@ -13,6 +13,8 @@ from xgraph.graph.layers import Layer, resolve, target_layer
 from xgraph.graph.patterns import Head, find_pooled_maps
 from xgraph.graph.ports import Port
 from xgraph.graph.reach import carriers, first_float
+from xgraph.graph.shapes import dims
+from xgraph.graph.splice import values_by_name
 from xgraph.graph.types import Graph
 from xgraph.plan import Wrt
 from xgraph.preprocess import Preprocess
@@ -193,6 +195,19 @@ class Model:
             )
         return self.embeddings[wrt.name]
 
+    def check_maps(self, place: Place, method: str) -> None:
+        """Makes sure that a layer has maps (N, channels, height, width).
+
+        Raises:
+            LayerError: It has another number of axes.
+        """
+        shape = dims(values_by_name(self.graph)[self.value_of(place.wrt)]) or ()
+        if len(shape) != 4:
+            raise LayerError(
+                f"{method}: the layer '{place.label}' has the shape {list(shape)}, not (N, channels, height, width); "
+                "name another with layer='NAME'"
+            )
+
     def masked_value(self, wrt: Wrt) -> str:
         """Returns the name of the graph value behind ``wrt`` that masks lie on; token numbers can be masked too.
 
@@ -210,7 +225,10 @@ class Model:
             LayerError: It does not exist, or there is no default.
         """
         if wrt is None:
-            found = self.resolve_wrt(None, output)
+            # Pictures of whole numbers have no gradient, but can be masked.
+            pictures = [Place(Wrt("input", port.name), port.name) for port in self.inputs if port.role == "image"]
+            whole = pictures and not any(port.is_float for port in self.inputs if port.role == "image")
+            found = pictures if whole else self.resolve_wrt(None, output)
         else:
             asked = Wrt.parse(wrt)
             found = [Place(asked, asked.name)] if asked.kind == "input" else [self._place(asked)]

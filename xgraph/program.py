@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -228,7 +228,7 @@ class Program:
             classes=np.stack(classes, axis=1) if classes else None,
             explained=aims[0].explained,
             scores=np.stack([aim.scores() for aim in aims], axis=1),
-            pictures=partial(pictures, self.model, call.samples.inputs),
+            pictures=cache(partial(pictures, self.model, call.samples.inputs)),
             feed=partial(feed, self.model),
         )
         names = [score_name(plan.stages[-1].recipe, k) for k in range(len(aims))]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 import pytest
 
-from xgraph.reducing.linear import shapley_kernel
+from xgraph.reducing.linear import Normal, shapley, shapley_kernel
 from xgraph.sampling.designs import Bernoulli, Coalitions, Design, LeaveOut, Permutations, Sequential
 
 SEED = 4
@@ -66,10 +64,11 @@ def test_sizes_run_whole_from_both_ends_then_at_random() -> None:
     sizes = found.sum(axis=1)
     assert len(found) == samples
     assert list(sizes[:2]) == [count, 0]
-    whole = 2 * count + 2 * comb(count, 2)
-    assert sorted(sizes[2 : 2 + whole]) == [1] * 12 + [2] * 66 + [10] * 66 + [11] * 12
+    # As many as would fall on them at random: sizes 2 and 10 would fit, and leave 42 draws for all others.
+    whole = 2 * count
+    assert sorted(sizes[2 : 2 + whole]) == [1] * 12 + [11] * 12
     drawn = found[2 + whole :]
-    assert set(drawn.sum(axis=1)) <= set(range(3, 10))
+    assert set(drawn.sum(axis=1)) <= set(range(2, 11))
     np.testing.assert_array_equal(drawn[0::2], ~drawn[1::2])
 
 
@@ -99,3 +98,30 @@ def test_leave_out(window: int, stride: int, count: int, starts: list[int]) -> N
     found = masks(LeaveOut(window, stride), count)[1:, :count]
     for own, start in zip(found, starts, strict=True):
         np.testing.assert_array_equal(np.flatnonzero(~own), np.arange(start, min(start + window, count)))
+
+
+def fitted(samples: int, seed: int, *, whole: bool = True) -> float:
+    """Returns how far KernelSHAP is off for thirty main effects and ten features that only count together."""
+    count, rng = 30, np.random.default_rng(seed)
+    effects, design = rng.standard_normal(count), Coalitions(samples, whole=whole)
+    draws = np.arange(int(design.counts(np.array([count]))[0]))
+    features = np.full(len(draws), count)
+    bits = design.bits(seed, np.zeros_like(draws), draws, features, 4)
+    on = np.unpackbits(bits, axis=1, bitorder="little")[:, :count].astype(float)
+    scores = on @ effects + 5 * on[:, :10].all(axis=1)
+    normal = Normal.of(on, design.weights(draws, features), scores[:, None])
+    exact = effects + 0.5 * (np.arange(count) < 10)
+    found = shapley(normal, 0, float(scores[0]), float(scores[1])).coefficients
+    return float(np.abs(found - exact).max() / np.abs(exact).max())
+
+
+def test_more_samples_do_not_make_it_worse() -> None:
+    """Around the budgets at which all coalitions of one more size would just fit."""
+    errors = {n: np.mean([fitted(n, seed) for seed in range(12)]) for n in (400, 700, 1000, 1300)}
+    assert errors[1000] <= 1.2 * errors[400]
+    assert errors[1300] <= 1.2 * errors[700]
+    assert errors[1300] < 0.15
+
+
+def test_random_coalitions_alone_are_unbiased_wherever_a_run_ends() -> None:
+    assert np.mean([fitted(1000, seed, whole=False) for seed in range(12)]) < 0.2

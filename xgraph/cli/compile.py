@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,10 @@ def compile_(
         chosen: Any = None
         if target is not None:
             labels = loaded.preprocess.labels if loaded.preprocess else ()
-            own = of or objective(create(name, parameters.get(name, {})), loaded)
-            chosen = read_target(target, own, labels, [port.name for port in loaded.outputs])
+            chosen = read_target(target, of or "logit", labels, [port.name for port in loaded.outputs])
+            if of is None:
+                made = create(name, parameters.get(name, {}))
+                chosen = replace(chosen, of=objective(made, loaded, chosen.output))
         settings = {"profile": profile, "precision": precision, "of": of, "target": chosen}
         programs.append(xgraph.compile(loaded, name, **settings, **parameters.get(name, {})))
     if single:

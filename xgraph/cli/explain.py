@@ -93,7 +93,7 @@ def explain(
     programs = []
     for name in methods:
         method = create(name, parameters[name])
-        own_target = replace(chosen, of=of or objective(method, loaded))
+        own_target = replace(chosen, of=of or objective(method, loaded, chosen.output))
         programs.append(xgraph.Program(loaded, method, own_target, precision=precision))
     if chosen.kind == "per_row" and len(chosen.value) != (samples := samples_in(loaded, files)):
         raise TargetError(f"{len(chosen.value)} targets were given for {samples} samples; give one for each")

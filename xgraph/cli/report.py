@@ -91,13 +91,22 @@ def _described(attribution: Attribution) -> dict[str, Any]:
     """Returns what ``run.json`` says about a method."""
     return {
         "method": attribution.method,
-        "parameters": dict(attribution.parameters),
+        "parameters": {name: _plain(value) for name, value in attribution.parameters.items()},
         "of": attribution.target.of,
         "output": attribution.target.output,
         "provider": attribution.provenance.provider,
         "seed": attribution.provenance.seed,
         "samples": attribution.provenance.samples,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Returns a parameter as JSON data; an array by its shape, since the .npz has it whole."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": str(value.dtype), "shape": list(value.shape)}
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def _write_row(source: Source, attribution: Attribution, stem: str, folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xgraph.cli.sources import Source, read
+from xgraph.errors import MethodError
 from xgraph.model import Model
 from xgraph.program import Program
 from xgraph.result import Attribution
@@ -38,7 +39,13 @@ def explained(
         seed: of random draws.
     """
     done = 0
-    for sources in _groups(model, files):
+    together = next((p.method.name for p, _ in programs if getattr(p.method, "together", False)), None)
+    for sources in _groups(model, files, _TOGETHER if together is None else None):
+        if together is not None and done:
+            raise MethodError(
+                f"{together} puts all samples of a run together, but the inputs differ in shape; resize pictures with "
+                "--size, or explain inputs of one shape at a time"
+            )
         feeds = {name: np.concatenate([source.feeds[name] for source in sources]) for name in sources[0].feeds}
         rows = sum(source.rows for source in sources)
         part = replace(target, value=target.value[done : done + rows]) if target.kind == "per_row" else target
@@ -54,13 +61,13 @@ def explained(
         done += rows
 
 
-def _groups(model: Model, files: Sequence[Path]) -> Iterator[list[Source]]:
-    """Yields inputs that go through the model together: of equal shapes, and not too many at once."""
+def _groups(model: Model, files: Sequence[Path], limit: int | None) -> Iterator[list[Source]]:
+    """Yields inputs that go through the model together: of equal shapes, and not more than ``limit`` at once."""
     group: list[Source] = []
     for file in files:
         for source in read(model, file, _TOGETHER):
             same = not group or _shapes(source) == _shapes(group[0])
-            if group and (not same or sum(one.rows for one in group) + source.rows > _TOGETHER):
+            if group and (not same or (limit and sum(one.rows for one in group) + source.rows > limit)):
                 yield group
                 group = []
             group.append(source)

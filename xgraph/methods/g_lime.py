@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -51,6 +52,8 @@ class GLime:
     name: ClassVar[str] = "g_lime"
     kind: ClassVar[Literal["attribution"]] = "attribution"
     needs: ClassVar[str] = "forward"
+    together: ClassVar[bool] = True
+    """What it says of a sample depends on the others of the call."""
 
     samples: int = 1000
     prior: Any = "normlime"
@@ -63,9 +66,9 @@ class GLime:
     variant: Literal["paper", "interpretdl"] = "paper"
     wrt: str | None = None
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says: the probability, as in the paper."""
-        return probability_if_any(model)
+        return probability_if_any(model, output)
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns LIME's samples, fitted with a prior.
@@ -74,9 +77,12 @@ class GLime:
             MethodError: A parameter is out of range, or does not fit the input.
         """
         counted("g_lime", samples=self.samples, clusters=None if callable(self.clusters) else self.clusters)
-        if self.beta < 0:
+        if not 0 <= self.beta < np.inf:
             raise MethodError(f"g_lime: beta={self.beta} counts from 0")
-        kind: Any = self.prior if self.prior in _KINDS else "normlime"
+        named = isinstance(self.prior, str) and self.prior in _KINDS
+        if isinstance(self.prior, str) and not named and not Path(self.prior).suffix:
+            raise MethodError(f"g_lime: prior='{self.prior}' is no file and not one of {', '.join(_KINDS)}")
+        kind: Any = self.prior if named else "normlime"
         lime = Lime(
             samples=self.samples,
             segments=self.segments,
@@ -91,7 +97,7 @@ class GLime:
             kind,
             "glime",
             clustering(model, self.clusters, self.cluster_features),
-            None if self.prior in _KINDS else given_prior("g_lime", self.prior, none=True),
+            None if named else given_prior("g_lime", self.prior, none=True),
             self.beta,
             positions=self.variant == "interpretdl",
         )

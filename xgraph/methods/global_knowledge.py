@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from xgraph.errors import MethodError
 from xgraph.methods.lime_samples import lime_plan
+from xgraph.methods.masked import masked_parts
 from xgraph.plan import Recipe, Stage
 from xgraph.reducing import Clustering, GlobalPrior, Prior, Take
+from xgraph.reducing.global_prior import told_by
 from xgraph.sampling import Once
 
 if TYPE_CHECKING:
@@ -57,6 +59,18 @@ def informed_plan(lime: Lime, model: Model, target: Target, reducer: GlobalPrior
         MethodError: Several inputs are explained.
     """
     prior = reducer.prior
+    if target.seed == "given":
+        raise MethodError("a prior is kept by class, so the target must be a class, not an entry or a contrast")
+    _, parts = masked_parts(model, lime.wrt, target.output)
+    role = parts[0].role
+    if prior is not None and prior.weights:
+        pictured = prior.features == "picture" or prior.features.startswith("layer:")
+        expected = prior.features if role == "image" and pictured else told_by(role, reducer.positions)
+        if (role == "image") != pictured or prior.features != expected:
+            raise MethodError(
+                f"the prior is about {prior.features}, and the input '{parts[0].wrt.name}' ({role}) needs one about "
+                f"{'picture' if role == 'image' else expected}; make it with norm_lime on this model"
+            )
     if prior is not None and prior.features.startswith("layer:") and reducer.clustering.value is None:
         reducer = replace(reducer, clustering=clustering(model, reducer.clustering.count, prior.features))
     plan = lime_plan(lime, model, target, reducer, cut)

@@ -38,7 +38,7 @@ class GradCam:
     relu: bool = True
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 

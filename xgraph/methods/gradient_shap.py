@@ -53,7 +53,7 @@ class GradientShap:
     reduce: Literal["sum"] | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 

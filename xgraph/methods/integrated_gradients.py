@@ -64,9 +64,9 @@ class IntegratedGradients:
     reduce: Literal["sum"] | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says; InterpretDL takes the probability for images only."""
-        if self.variant == "paper" or on_embeddings(places(model, self.wrt)):
+        if self.variant == "paper" or on_embeddings(places(model, self.wrt, output)):
             return "logit"
         return "probability"
 

@@ -68,7 +68,8 @@ class KernelShap:
             raise MethodError(f"kernel_shap: samples={self.samples}; it needs 4 at least, f(x) and f(b) among them")
         places, parts = masked_parts(model, self.wrt, target.output)
         features = feature_map(model, parts, self.segments, self.words)
-        design = Coalitions(self.samples, self.paired)
+        # A run that may end early must not end within a size.
+        design = Coalitions(self.samples, self.paired, whole=self.tolerance is None)
         sampler = MaskedFeatures(features, design, baselines_for(model, parts, self.baseline))
         fit = Surrogate("design", alpha=0.0, constrained=True, stop=stopping("kernel_shap", self.tolerance))
         return score_plan(score_recipe(model, target, places, "segments"), places, sampler, fit)

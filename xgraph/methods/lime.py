@@ -82,9 +82,9 @@ class Lime:
     wrt: str | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says: the probability, as in the paper."""
-        return probability_if_any(model)
+        return probability_if_any(model, output)
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns random masks and a weighted ridge.
@@ -93,10 +93,20 @@ class Lime:
             MethodError: A parameter is out of range, or does not fit the input.
         """
         counted("lime", samples=self.samples, features=self.features)
-        if self.alpha < 0 or (self.kernel_width is not None and self.kernel_width <= 0):
+        if self.samples < 2 and self.masks is None:
+            raise MethodError(
+                "lime: samples=1 is the sample itself, which a model cannot be fitted to; give 2 at least"
+            )
+        if not 0 <= self.alpha < np.inf or (self.kernel_width is not None and self.kernel_width <= 0):
             raise MethodError(
                 f"lime: alpha={self.alpha}, kernel_width={self.kernel_width}; give alpha from 0, a width > 0"
             )
+        if self.categorical and self.data is None:
+            raise MethodError("lime: categorical columns are those of data, a table that is missing")
+        if self.prior is not None and (self.data is not None or self.selection != "none"):
+            raise MethodError("lime: a prior goes with masks and all features; leave out data and selection")
+        if self.features is not None and self.selection == "none":
+            raise MethodError("lime: features needs a selection: highest_weights, forward_selection or lasso_path")
         if self.selection != "none" and self.features is None:
             raise MethodError(f"lime: selection='{self.selection}' needs features, the number of features to select")
         if self.masks is not None and (self.masks.ndim != 2 or not len(self.masks)):

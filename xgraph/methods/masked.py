@@ -10,6 +10,7 @@ from xgraph.plan import Mask, Plan, Recipe, Stage
 from xgraph.reducing import Stop
 from xgraph.sampling import FeatureMap, Part
 from xgraph.sampling.masked import specs_for
+from xgraph.sampling.superpixels import check_spec
 
 if TYPE_CHECKING:
     from xgraph.model import Model, Place
@@ -45,6 +46,11 @@ def picture_part(model: Model, wrt: str | None, target: Target, method: str) -> 
     if len(parts) != 1 or parts[0].role != "image":
         names = ", ".join(f"'{part.wrt.name}' ({part.role})" for part in parts)
         raise MethodError(f"{method} is for one image input, not {names}; lime and kernel_shap take other inputs")
+    port = next(port for port in model.inputs if port.name == parts[0].wrt.name)
+    if not port.is_float:
+        raise MethodError(
+            f"{method} lays soft masks on pictures, but '{port.name}' is {port.dtype}; use lime or occlusion"
+        )
     return places, parts[0]
 
 
@@ -69,11 +75,13 @@ def score_plan(recipe: Recipe, places: Sequence[Place], sampler: Sampler, reduce
 
 def feature_map(model: Model, parts: tuple[Part, ...], segments: Any, words: bool, default: str = "slic") -> FeatureMap:
     """Returns how features are found; special tokens and padding are never switched off."""
-    masks = [port.name for port in model.inputs if port.role == "mask" and not port.is_float]
+    masks = [port.name for port in model.inputs if port.role == "mask" and len(port.shape) == 2]
     tokens = any(part.role == "tokens" for part in parts)
     named = [name for name in masks if "mask" in name.lower()]
     padding = (named or masks)[0] if tokens and masks else None
     vocabulary = model.vocabulary if tokens else None
+    if isinstance(segments, str):
+        check_spec(segments)
     if words and vocabulary is None:
         raise MethodError(
             "words=true needs to know which tokens make a word: lay the model's vocab.txt beside it, or give segments, "
@@ -96,9 +104,9 @@ def baselines_for(model: Model, parts: tuple[Part, ...], baseline: Any) -> tuple
     return specs_for(baseline, parts, next((one for one in ids if one is not None), None))
 
 
-def probability_if_any(model: Model) -> Of:
-    """Returns ``probability``, which papers explain, or ``logit`` where the first output is no distribution."""
-    head = model.heads[model.output().name]
+def probability_if_any(model: Model, output: str | None) -> Of:
+    """Returns ``probability``, which papers explain, or ``logit`` where the explained output is no distribution."""
+    head = model.heads[model.output(output).name]
     classes = head.shape[1] if head.shape is not None and len(head.shape) == 2 else 1
     return "probability" if head.miss is None and (head.kind != "none" or classes != 1) else "logit"
 

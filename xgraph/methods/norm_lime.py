@@ -50,6 +50,8 @@ class NormLime:
     name: ClassVar[str] = "norm_lime"
     kind: ClassVar[Literal["attribution"]] = "attribution"
     needs: ClassVar[str] = "forward"
+    together: ClassVar[bool] = True
+    """What it says of a sample depends on the others of the call."""
 
     samples: int = 1000
     segments: str | np.ndarray | Callable[..., Any] | None = None
@@ -62,9 +64,9 @@ class NormLime:
     variant: Literal["paper", "fast", "interpretdl"] = "paper"
     wrt: str | None = None
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says: the probability, as in the paper."""
-        return probability_if_any(model)
+        return probability_if_any(model, output)
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns LIME's samples, put together over all samples of a call.

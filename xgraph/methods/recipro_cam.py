@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from xgraph.errors import MethodError
 from xgraph.methods.masked import probability_if_any, score_plan, score_recipe
 from xgraph.methods.registry import register
 from xgraph.reducing import PlaceScores
@@ -38,24 +37,18 @@ class ReciproCam:
     layer: str | None = None
     gaussian: bool = True
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says: the probability, as in the paper."""
-        return probability_if_any(model)
+        return probability_if_any(model, output)
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns one run of the head per place.
 
         Raises:
-            MethodError: The layer has no maps.
+            LayerError: The layer has no maps.
         """
         place = model.resolve_layer(self.layer, target.output)
-        value = model.value_of(place.wrt)
-        shape = next((layer.shape for layer in model.layers if layer.value == value), None)
-        if shape is not None and len(shape) != 4:
-            raise MethodError(
-                f"recipro_cam: the layer '{place.label}' has the shape {list(shape)}, not (N, channels, height, "
-                "width); name another with layer='NAME'"
-            )
+        model.check_maps(place, "recipro_cam")
         recipe = score_recipe(model, target, [place], "given", channel_axis=1)
         sampler = Places(Part(place.wrt, "layer", 1), self.gaussian)
         return score_plan(recipe, [place], sampler, PlaceScores())

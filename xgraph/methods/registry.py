@@ -93,9 +93,18 @@ def create(name: str, parameters: Mapping[str, Any]) -> Method:
         if not _fits(value, hints[key]):
             raise MethodError(f"{name}: {key}={value!r} should be {_readable(hints[key])}")
     # Recipes and files keep plain numbers.
-    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in parameters.items()}
-    method: Method = cls(**plain)
+    method: Method = cls(**{key: _own(value) for key, value in parameters.items()})
     return method
+
+
+def _own(value: Any) -> Any:
+    """Returns a value that nobody else changes."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        value = value.copy()
+        value.flags.writeable = False
+    return value
 
 
 def method_class(name: str) -> Any:
@@ -110,10 +119,10 @@ def method_class(name: str) -> Any:
     return methods[name]
 
 
-def objective(method: Method, model: Model) -> Of:
-    """Returns what a method explains of a target unless the caller says; the logit but for some variants."""
-    own: Callable[[Model], Of] | None = getattr(method, "objective", None)
-    return "logit" if own is None else own(model)
+def objective(method: Method, model: Model, output: str | None = None) -> Of:
+    """Returns what a method explains of an output unless the caller says; the logit unless the method says."""
+    own: Callable[[Model, str | None], Of] | None = getattr(method, "objective", None)
+    return "logit" if own is None else own(model, output)
 
 
 def told_parameters(method: Method) -> dict[str, Any]:

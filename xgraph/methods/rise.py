@@ -66,9 +66,9 @@ class Rise:
     tolerance: float | None = None
     wrt: str | None = None
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says: the probability, as in the paper."""
-        return probability_if_any(model)
+        return probability_if_any(model, output)
 
     def plan(self, model: Model, target: Target) -> Plan:
         """Returns random masks and their mean.

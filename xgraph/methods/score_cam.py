@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from xgraph.errors import MethodError
 from xgraph.methods.masked import baselines_for, counted, picture_part, score_recipe
 from xgraph.methods.registry import register
 from xgraph.plan import Plan, Recipe, Stage
@@ -48,7 +47,7 @@ class ScoreCam:
     wrt: str | None = None
     variant: Literal["paper", "interpretdl"] = "paper"
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 
@@ -62,12 +61,7 @@ class ScoreCam:
         places, part = picture_part(model, self.wrt, target, "score_cam")
         place = model.resolve_layer(self.layer, target.output)
         value = model.value_of(place.wrt)
-        shape = next((layer.shape for layer in model.layers if layer.value == value), None)
-        if shape is not None and len(shape) != 4:
-            raise MethodError(
-                f"score_cam: the layer '{place.label}' has the shape {list(shape)}, not (N, channels, height, width); "
-                "name another with layer='NAME'"
-            )
+        model.check_maps(place, "score_cam")
         interpretdl = self.variant == "interpretdl"
         look = Recipe(output=model.output(target.output).name, of=target.of, taps=(value,))
         flat = "keep" if interpretdl else "zero"

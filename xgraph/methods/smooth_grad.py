@@ -64,7 +64,7 @@ class SmoothGrad:
         kind = wrapped_kind(self.base)
         return "sensitivity" if kind == "attribution" and self.moment != "mean" else kind
 
-    def objective(self, model: Model) -> Of:
+    def objective(self, model: Model, output: str | None = None) -> Of:
         """Returns what is explained unless the caller says."""
         return "probability" if self.variant == "interpretdl" else "logit"
 

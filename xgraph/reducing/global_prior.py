@@ -64,6 +64,13 @@ class Clustering:
         return found
 
 
+def told_by(role: str, positions: bool) -> str:
+    """Returns what the numbers of a prior mean for inputs of a role that are no pictures."""
+    if role != "tokens":
+        return "columns"
+    return "positions" if positions else "tokens"
+
+
 @dataclass(frozen=True, slots=True)
 class GlobalPrior:
     """Fits surrogates, and puts them together over all samples, or pulls each towards what is known already.
@@ -113,6 +120,8 @@ class GlobalPrior:
                 "r2": np.asarray([fit.r2 for fit in fits], np.float32),
                 "condition": np.minimum([fit.condition for fit in fits], np.finfo(np.float32).max).astype(np.float32),
             }
+            if max(row.used for row in rows) < 2:
+                checks = {}  # nothing was fitted
             values = expected if self.result == "knowledge" else [fit.coefficients for fit in fits]
             details = {"clusters": tuple(clusters), "prior": prior.to_details()}
             found[name] = painted(features, values, [row.used for row in rows], checks, **details)
@@ -161,7 +170,8 @@ class GlobalPrior:
         target: int,
         tokens: bool,
     ) -> Prior:
-        features = "tokens" if tokens else self.clustering.features
+        pictured = state.draws.rows.parts[0].role == "image"
+        features = self.clustering.features if pictured else told_by(state.draws.rows.parts[0].role, self.positions)
         if self.kind == "ridge":
             return Prior(self._ridge(state, clusters), "ridge", known, features)
         coefficients = [fits[target].coefficients for fits in self.surrogate.fits(state)]

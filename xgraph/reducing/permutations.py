@@ -78,8 +78,8 @@ class Contributions:
         count, targets = int(state.draws.features.counts[row]), found.shape[1]
         own = state.rows.get(row)
         if own is None:
-            empty = np.zeros((4, count, targets))
-            own = _Row(np.zeros((2, targets)), *empty, np.zeros(count, bool), np.zeros(targets))
+            sums, unit, first, second = np.zeros((4, count, targets))
+            own = _Row(np.zeros((2, targets)), sums, unit, first, second, np.zeros(count, bool), np.zeros(targets))
             state.rows[row] = own
         bits = backend().unpack(batch.feeds[BITS][part], count).astype(bool)
         for draw, on, score in zip(batch.draws[part], bits, found, strict=True):

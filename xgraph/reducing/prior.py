@@ -41,6 +41,8 @@ Weights: TypeAlias = Mapping[int, Mapping[int, float]]
 _FORMAT = "xgraph.prior"
 _VERSION = 1
 _CLUSTERS = ("centres", "mean", "scale")
+_NUMBERED = ("tokens", "positions", "columns")
+"""Features that need no clusters to be found again."""
 _DAMAGED = (
     OSError,
     BadZipFile,
@@ -81,17 +83,21 @@ class Prior:
     clusters: Clusters | None = None
     """Which cluster a segment belongs to; None for tokens, whose clusters are their ids."""
     features: str = "picture"
-    """What segments were described by: ``picture`` (``segment_features``), ``layer:NAME`` (``pooled_features``) or
-    ``tokens``."""
+    """What segments were described by: ``picture`` (``segment_features``), ``layer:NAME`` (``pooled_features``); or
+    what their numbers are: ``tokens``, ``positions`` in a text, ``columns`` and other fixed places."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise MethodError(f"kind='{self.kind}' of a prior is not one of {', '.join(get_args(Kind))}")
         layer = self.features.partition("layer:")
-        if self.features not in ("picture", "tokens") and (layer[0] or not layer[2]):
-            raise MethodError(f"features='{self.features}' of a prior should be 'picture', 'layer:NAME' or 'tokens'")
-        if self.features == "tokens" and self.clusters is not None:
-            raise MethodError("a prior for tokens has no clusters, since words have numbers; leave clusters out")
+        if self.features not in ("picture", *_NUMBERED) and (layer[0] or not layer[2]):
+            raise MethodError(
+                f"features='{self.features}' of a prior should be 'picture', 'layer:NAME' or one of {', '.join(_NUMBERED)}"
+            )
+        if self.features in _NUMBERED and self.clusters is not None:
+            raise MethodError(
+                f"a prior for {self.features} has no clusters, since they are numbered; leave clusters out"
+            )
         frozen = {}
         for number, entries in self.weights.items():
             plain = {_number("cluster", cluster): float(value) for cluster, value in entries.items()}
@@ -159,7 +165,7 @@ class Prior:
             version = header["version"]
         except FileNotFoundError as error:
             raise InputError(f"{path}: no such file") from error
-        except _DAMAGED as error:
+        except (*_DAMAGED, InputError) as error:
             raise InputError(f"{path}: not a prior that xgraph saved, or damaged") from error
         if version != _VERSION:
             raise InputError(f"{path}: prior format {version}, but {_VERSION} is read here; make the prior again")

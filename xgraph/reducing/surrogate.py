@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from xgraph.errors import MethodError
 from xgraph.feeds import BITS
 from xgraph.kernels import backend
 from xgraph.plan import Batch, Draws, Finding
@@ -19,6 +20,8 @@ from xgraph.reducing.selection import forward_selection, highest_weights, lasso_
 if TYPE_CHECKING:
     from xgraph.sampling.masked import MaskedDraws
 
+_MOST = 8192
+"""Features whose normal equations take half a gigabyte."""
 Selection = Literal["none", "highest_weights", "forward_selection", "lasso_path"]
 
 
@@ -129,6 +132,11 @@ class Surrogate:
             own.moments += sums.moments
 
     def _open(self, state: Fits, row: int, count: int, found: np.ndarray) -> Sums:
+        if count > _MOST:
+            raise MethodError(
+                f"a sample has {count} features, and a linear model of more than {_MOST} would not fit into memory; "
+                "give coarser segments"
+            )
         targets = found.shape[1]
         owner = self._owner(state, row, count)
         gram = state.rows[owner].gram if owner != row else np.zeros((count + 1, count + 1))

@@ -185,7 +185,7 @@ class Permutations:
 
 @dataclass(frozen=True, slots=True)
 class Coalitions:
-    """KernelSHAP's: whole sizes while they fit into the budget, then random coalitions.
+    """KernelSHAP's: whole sizes while the budget would draw as many of them anyway, then random coalitions.
 
     Draws 0 and 1 are all on and all off; then come all coalitions of the smallest and largest sizes, and with what is
     left of the budget random ones of the other sizes, each followed by its complement where ``paired``.
@@ -193,11 +193,13 @@ class Coalitions:
 
     samples: int
     paired: bool = True
+    whole: bool = True
+    """Without whole sizes all coalitions are random, so that a run can end at any of them."""
     shared: bool = True
 
     def counts(self, features: np.ndarray) -> np.ndarray:
         """Returns the budget, or less where fewer coalitions exist."""
-        return np.asarray([2 + _sizes(int(count), self.samples).draws for count in features], np.int64)
+        return np.asarray([2 + _sizes(int(count), self.samples, self.whole).draws for count in features], np.int64)
 
     def bits(self, seed: int, rows: np.ndarray, draws: np.ndarray, features: np.ndarray, width: int) -> np.ndarray:
         """Returns the masks of the pairs."""
@@ -205,7 +207,7 @@ class Coalitions:
         bits = np.full((len(draws), width), 255, np.uint8)
         numbers = np.zeros_like(rows)
         for count in np.unique(features):
-            plan = _sizes(int(count), self.samples)
+            plan = _sizes(int(count), self.samples, self.whole)
             own = np.flatnonzero((features == count) & (draws > 0))
             counts = features[own]
             rank = draws[own] - 2
@@ -238,7 +240,7 @@ class Coalitions:
         """Returns the Shapley kernel of every coalition, as drawn; 0 for the two ends, which are exact anyway."""
         found = np.zeros(len(draws))
         for count in np.unique(features):
-            plan = _sizes(int(count), self.samples)
+            plan = _sizes(int(count), self.samples, self.whole)
             own = (features == count) & (draws > 1)
             rank = draws[own] - 2
             each = np.full(len(rank), plan.left)
@@ -269,14 +271,18 @@ class _Sizes:
 
 
 @lru_cache(maxsize=256)
-def _sizes(count: int, samples: int) -> _Sizes:
+def _sizes(count: int, samples: int, whole_sizes: bool) -> _Sizes:
     budget = max(0, samples - 2)
     # The kernel's mass on size s is (K - 1) / (s (K - s)), up to a constant.
     mass = {s: (count - 1) / (s * (count - s)) for s in range(1, count)}
     whole, starts, used = [], [], 0
     for k in range(1, count // 2 + 1):
         pair = list(dict.fromkeys((k, count - k)))
-        if len(pair) * comb(count, k) > budget - used:
+        number = len(pair) * comb(count, k)
+        # A size is run whole where as many random draws would fall on it anyway, as in the shap package. To run it
+        # because it just fits would leave nothing for all others.
+        share = sum(mass[s] for s in pair) / sum(mass[s] for s in mass if s not in whole)
+        if not whole_sizes or number > share * (budget - used) * (1 + 1e-9):
             break
         for s in pair:
             starts.append(used)

@@ -41,6 +41,8 @@ class Features:
     """int64[rows]: features 0 to count - 1 exist."""
     shapes: tuple[tuple[int, ...], ...]
     """Of each part, without the axis of rows."""
+    channels: int | None = None
+    """The axis of the only part along which labels are shared, the axis of rows counted; None: there is none."""
 
     @property
     def kept(self) -> int:
@@ -69,11 +71,11 @@ class Features:
         return tuple(painted)
 
     def maps(self) -> np.ndarray | None:
-        """Returns the label maps of the only part without axes of size 1, int32 (rows, ...); None for several parts."""
+        """Returns the label maps of the only part, int32 (rows, ...) without channels; None for several parts."""
         if len(self.labels) != 1:
             return None
         labels = self.labels[0]
-        squeezed = labels.reshape(len(labels), *(size for size in labels.shape[1:] if size > 1))
+        squeezed = labels if self.channels is None else labels.squeeze(self.channels)
         return np.where(squeezed == self.kept, -1, squeezed).astype(np.int32)
 
 
@@ -123,6 +125,7 @@ class FeatureMap:
             tuple(np.where(labels < 0, kept, labels).astype(np.int32) for labels in numbered),
             counts,
             tuple(tuple(shape) for shape in samples.shapes),
+            self.parts[0].channel_axis if len(self.parts) == 1 else None,
         )
 
     def _labels(self, part: Part, shape: tuple[int, ...], samples: Samples) -> np.ndarray:
@@ -135,7 +138,12 @@ class FeatureMap:
         if isinstance(self.segments, np.ndarray):
             given = self.segments
             sizes = shape if given.shape in (shape, (rows, *shape)) else shape[-1:]
-            labels = check_segments(given, sizes, rows)
+            if sizes == shape and given.shape == shape == (rows, *shape[-1:]):
+                raise MethodError(
+                    f"segments of shape {list(given.shape)} may be one map of {list(shape)} or {list(shape[-1:])} "
+                    f"for each of the {rows} samples; give one for each, {[rows, *shape]}"
+                )
+            labels = _without_gaps(check_segments(given, sizes, rows).astype(np.int64))
             return labels.reshape(rows, *[1] * (len(shape) - len(sizes)), *sizes)
         if self.segments is not None:
             raise MethodError(
@@ -151,7 +159,7 @@ class FeatureMap:
         axis = (part.channel_axis or 1) - 1
         sizes = tuple(size for i, size in enumerate(shape) if i != axis)
         if isinstance(self.segments, np.ndarray):
-            labels = check_segments(self.segments, sizes, samples.rows)
+            labels = _without_gaps(check_segments(self.segments, sizes, samples.rows).astype(np.int64))
         else:
             if samples.pictures is None:
                 raise MethodError(f"'{part.wrt.name}' cannot be shown as pictures; give segments as a label map")
@@ -162,7 +170,8 @@ class FeatureMap:
     def _cut(self, picture: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
         if not callable(self.segments):
             return superpixels(picture, self.segments or self.default)
-        return np.asarray(check_segments(np.asarray(self.segments(picture)), sizes, 1)[0])
+        labels = check_segments(np.asarray(self.segments(picture)), sizes, 1).astype(np.int64)
+        return np.asarray(_without_gaps(labels)[0])
 
     def _of_tokens(self, part: Part, samples: Samples) -> np.ndarray:
         ids = samples.inputs[part.wrt.name]

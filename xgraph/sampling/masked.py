@@ -67,21 +67,33 @@ class Rows:
                     "baseline='segment_mean' is for superpixels of pictures; use 'zero', 'mean' or 'blur'"
                 )
             return self.means(part, row, spec == "segment_grey")
-        if x is not None and x.dtype.kind in "iu":
+        if x is not None and x.dtype.kind in "iu" and own.role != "image":
             return _whole_numbers(spec, x, shape)
-        one = np.asarray([row])
-        return baseline(
+        one = slice(row, row + 1)
+        if isinstance(spec, np.ndarray) and spec.shape == (samples.rows, *shape):
+            spec = spec[one]
+        made = baseline(
             spec,
-            x,
+            None if x is None else x[one],
             shape,
-            one,
             np.zeros(1, np.int64),
-            samples=samples.rows,
+            np.zeros(1, np.int64),
+            samples=1,
             seed=samples.seed,
             part=part,
             channel_axis=own.channel_axis or 1,
-            first_row=samples.first_row,
+            first_row=samples.first_row + row,
         )
+        if not np.isfinite(made).all():
+            raise MethodError(f"baseline={described(spec)} holds numbers that are not finite")
+        if x is None or x.dtype.kind == "f":
+            return made
+        limits = np.iinfo(x.dtype)
+        if made.min() < limits.min or made.max() > limits.max:
+            raise MethodError(
+                f"baseline={described(spec)} does not fit {x.dtype}, which holds {limits.min} to {limits.max}"
+            )
+        return np.asarray(np.rint(made), x.dtype)
 
 
 @dataclass(eq=False)
@@ -177,15 +189,12 @@ def specs_for(spec: Any, parts: Sequence[Part], tokens: int | None) -> tuple[Any
 
 
 def _whole_numbers(spec: Any, x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Returns the baseline of an integer input: one number, or an array of the sample's shape."""
+    """Returns the baseline of tokens and other whole numbers: one number, or an array of the sample's shape."""
     if isinstance(spec, str) and spec == "zero":
         spec = 0
-    array = np.asarray(spec)
-    if (
-        array.dtype.kind not in "iuf"
-        or array.shape not in ((), tuple(shape))
-        or ((array != np.rint(array)) | (array < 0)).any()
-    ):
+    array, most = np.asarray(spec), np.iinfo(x.dtype).max
+    fits = array.dtype.kind in "iuf" and array.shape in ((), tuple(shape)) and (array == np.rint(array)).all()
+    if not fits or (array < 0).any() or (array > most).any():
         raise MethodError(
             f"baseline={described(spec)} does not fit whole numbers such as tokens; give one, or one per position"
         )

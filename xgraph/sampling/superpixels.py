@@ -131,7 +131,7 @@ def check_spec(spec: str) -> None:
 def check_segments(given: Any, shape: tuple[int, ...], rows: int) -> np.ndarray:
     """Returns a label map that a user gives, one per row.
 
-    Numbers are kept as they are: one that no entry has is a feature without effect.
+    Numbers are kept as they are, gaps included.
 
     Args:
         given: whole numbers of ``shape``, for all rows, or of ``(rows, *shape)``. A negative one is an entry that is

@@ -6,7 +6,8 @@ model's outputs for a batch of patch positions from them.
 
 from __future__ import annotations
 
-from xgraph.graph.incremental.emit import CLEAN, CORNER, PATCH, clean_graph, window_graph
+from xgraph.feeds import CLEAN, CORNER, PATCH
+from xgraph.graph.incremental.emit import clean_graph, window_graph
 from xgraph.graph.incremental.plan import Windows, plan_windows
 
 __all__ = ["CLEAN", "CORNER", "PATCH", "Windows", "clean_graph", "plan_windows", "window_graph"]

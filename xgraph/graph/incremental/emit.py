@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from xgraph.feeds import CLEAN, CORNER, PATCH
 from xgraph.graph.arithmetic import count, joined
 from xgraph.graph.emit import Emit
 from xgraph.graph.incremental.footprint import Footprint, plane
@@ -23,8 +24,6 @@ from xgraph.graph.shapes import need_static
 from xgraph.graph.site import Site
 from xgraph.graph.splice import add_input, add_output, clean, values_by_name
 
-CLEAN, CORNER, PATCH = "xg_clean", "xg_corner", "xg_patch"
-"""Names: clean activations (followed by ``_0``, ``_1`` ...), corners of the patch, the image shown inside of it."""
 _ROWS_LAST, _ROWS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 

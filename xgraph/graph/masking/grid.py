@@ -12,7 +12,7 @@ import onnx_ir as ir
 from xgraph.feeds import SHIFT, SPREAD
 from xgraph.graph.emit import Emit
 from xgraph.graph.masking.segments import unpacked
-from xgraph.graph.masking.window import _positions
+from xgraph.graph.masking.window import positions
 from xgraph.graph.shapes import dims
 from xgraph.graph.splice import add_input
 
@@ -37,7 +37,7 @@ def grid(b: Emit, value: ir.Value, row: ir.Value, *, label: str, cells: tuple[in
         table = add_input(b.model, name, np.float32, [f"{name}_places", cells[axis]])
         spatial = [a for a in (1, 2, 3) if a != channel_axis][axis]
         start = b.Gather(shift, [axis], axis=1)
-        places = b.Add(start, b.Unsqueeze(_positions(b, value, spatial), [0]))
+        places = b.Add(start, b.Unsqueeze(positions(b, value, spatial), [0]))
         spreads.append(b.Gather(table, places, axis=0))
     mask = b.MatMul(b.MatMul(spreads[0], coarse), b.Transpose(spreads[1], perm=[0, 2, 1]))
     return b.Unsqueeze(mask, [channel_axis])

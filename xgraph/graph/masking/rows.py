@@ -32,7 +32,8 @@ def repeat_rows(b: Emit, values: Sequence[ir.Value]) -> tuple[ir.Value, list[ir.
         raise GraphError("an input of the model has no axis of samples, so its samples cannot be masked")
     batch = (shapes[0] or ())[0]
     border = inputs if any(value in inputs for value in values) else _border(b.graph, values, batch)
-    if border is None:
+    # What leads to a layer runs for other numbers of samples than a fixed batch allows.
+    if border is None or (isinstance(batch, int) and batch > 1):
         border = inputs
     row = add_input(b.model, ROW, np.int64, [batch])
     repeated = {value: _repeat(b, value, row) for value in border}

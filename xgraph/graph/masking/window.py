@@ -31,7 +31,7 @@ def window(b: Emit, value: ir.Value, row: ir.Value, *, label: str, size: Sequenc
             continue
         rank = len(shape) - 1
         start = b.Unsqueeze(b.Gather(corner, [axis], axis=1), list(range(2, rank + 1)))
-        place = b.Reshape(_positions(b, value, axis + 1), [-1 if a == axis else 1 for a in range(rank)])
+        place = b.Reshape(positions(b, value, axis + 1), [-1 if a == axis else 1 for a in range(rank)])
         offset = b.Sub(place, start)
         here = b.And(b.GreaterOrEqual(offset, 0), b.Less(offset, extent))
         inside = here if inside is None else b.And(inside, here)
@@ -41,7 +41,7 @@ def window(b: Emit, value: ir.Value, row: ir.Value, *, label: str, size: Sequenc
     return b.Not(inside)
 
 
-def _positions(b: Emit, value: ir.Value, axis: int) -> ir.Value:
+def positions(b: Emit, value: ir.Value, axis: int) -> ir.Value:
     """Returns 0, 1, 2 ... along an axis."""
     size = (dims(value) or ())[axis]
     if isinstance(size, int):
