@@ -92,7 +92,7 @@ class Prior:
         layer = self.features.partition("layer:")
         if self.features not in ("picture", *_NUMBERED) and (layer[0] or not layer[2]):
             raise MethodError(
-                f"features='{self.features}' of a prior should be 'picture', 'layer:NAME' or one of {', '.join(_NUMBERED)}"
+                f"features='{self.features}' of a prior should be 'picture', 'layer:NAME' or {', '.join(_NUMBERED)}"
             )
         if self.features in _NUMBERED and self.clusters is not None:
             raise MethodError(
