@@ -278,3 +278,35 @@ def test_compiled_for_another_output(run: Any, maps: tuple[Path, Path]) -> None:
     (found,) = session.run(["xg_attribution"], {"image": np.load(sample), "xg_seed": seed})
     expected = xgraph.explain(xgraph.load(model), np.load(sample), target=xgraph.Target.pixel(1, 4, 6, output="map"))
     np.testing.assert_allclose(found, expected.values["image"], rtol=1e-6)
+
+
+def test_an_array_as_a_parameter(run: Any, tiny_onnx: Path, array: Path) -> None:
+    """``--set segments=FILE.npy``; run.json tells its shape, the .npz has it whole."""
+    cut = np.arange(256).reshape(16, 16) // 64
+    np.save("cut.npy", cut)
+    result = run(
+        "explain", tiny_onnx, array, "-m", "lime", "--set", "segments=cut.npy", "--set", "samples=30", "-o", "out"
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(Path("out/run.json").read_text())["methods"][0]
+    assert told["parameters"]["segments"] == {"dtype": "int64", "shape": [16, 16]}
+    assert told["samples"] == 30
+    found = xgraph.Attribution.load(next(Path("out").glob("samples_0_lime_*.npz")))
+    np.testing.assert_array_equal(found.parameters["segments"], cut)
+    assert found.details["coefficients"][0].shape == (4,)
+    missing = run("explain", tiny_onnx, array, "-m", "lime", "--set", "segments=none.npy")
+    assert missing.exit_code == 1
+    assert "none.npy: no array can be read from it" in missing.stderr
+
+
+def test_all_samples_of_a_run_go_together_where_a_method_says_so(
+    run: Any, tiny_onnx: Path, array: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def values(folder: str) -> list[np.ndarray]:
+        result = run("explain", tiny_onnx, array, "-m", "norm_lime", "-t", 1, "--set", "samples=40", "-o", folder)
+        assert result.exit_code == 0, result.output
+        return [xgraph.Attribution.load(f"{folder}/samples_{i}_norm_lime_1.npz").values["image"] for i in range(3)]
+
+    whole = values("whole")
+    monkeypatch.setattr(xgraph.cli.runs, "_TOGETHER", 2)
+    np.testing.assert_array_equal(values("parts"), whole)

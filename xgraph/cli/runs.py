@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,12 +40,13 @@ def explained(
     """
     done = 0
     together = next((p.method.name for p, _ in programs if getattr(p.method, "together", False)), None)
-    for sources in _groups(model, files, _TOGETHER if together is None else None):
-        if together is not None and done:
-            raise MethodError(
-                f"{together} puts all samples of a run together, but the inputs differ in shape; resize pictures with "
-                "--size, or explain inputs of one shape at a time"
-            )
+    groups: Iterable[list[Source]] = _groups(model, files, _TOGETHER if together is None else None)
+    if together is not None and len(groups := list(groups)) > 1:
+        raise MethodError(
+            f"{together} puts all samples of a run together, but the inputs differ in shape; resize pictures with "
+            "--size, or explain inputs of one shape at a time"
+        )
+    for sources in groups:
         feeds = {name: np.concatenate([source.feeds[name] for source in sources]) for name in sources[0].feeds}
         rows = sum(source.rows for source in sources)
         part = replace(target, value=target.value[done : done + rows]) if target.kind == "per_row" else target
