@@ -95,7 +95,6 @@ class Given:
     """Masks that somebody made: 0 or 1, (draws, features)."""
 
     masks: np.ndarray
-    given_weights: np.ndarray | None = None
     shared: bool = True
 
     def counts(self, features: np.ndarray) -> np.ndarray:
@@ -117,8 +116,8 @@ class Given:
         return _packed(self.masks[draws] != 0, width)
 
     def weights(self, draws: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Returns the given weights, else 1."""
-        return np.ones(len(draws)) if self.given_weights is None else self.given_weights[draws]
+        """Returns 1 for all."""
+        return np.ones(len(draws))
 
 
 @dataclass(frozen=True, slots=True)
