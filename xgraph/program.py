@@ -206,7 +206,9 @@ class Program:
         call = _Call(Samples(inputs, seed=checked_seed(seed), first_row=first_row), settings)
         plan = self._plan(targets[0])
         recipe = plan.stages[-1].recipe
-        aims = take_aim(self.model, targets, inputs, partial(self._look, settings), ahead=recipe.ahead)
+        # Where many masks are to be counted, a look at the samples is no step of its own.
+        looking = replace(settings, progress=None) if recipe.readout == "score" else settings
+        aims = take_aim(self.model, targets, inputs, partial(self._look, looking), ahead=recipe.ahead)
         seeds = {seed_name(recipe, k): aim.seeds for k, aim in enumerate(aims)}
         if recipe.readout == "score":
             found = self._asked(call, plan, aims, seeds)
@@ -342,8 +344,8 @@ class Program:
         return self.run_stage(stage, call.samples, seeds or {}, names, call.settings, only)
 
     def _look(self, settings: Settings, inputs: Feeds, target: Target) -> np.ndarray:
-        stage, quiet = forward(self.model, target), replace(settings, progress=None)
-        return np.asarray(self.run_stage(stage, Samples(inputs), {}, (), quiet)["explained"])
+        stage = forward(self.model, target)
+        return np.asarray(self.run_stage(stage, Samples(inputs), {}, (), settings)["explained"])
 
     def run_stage(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from corpus.deployed import optimised, quantised, samples_of, source, target_of
+from integers import needs_exact_products
 
 import xgraph
 
@@ -65,6 +66,7 @@ def test_an_optimised_model_offers_the_same_maps(tmp_path):
 
 
 # Straight through 8 bits a gradient keeps its direction: measured 0.90 at least, 0.99 for text.
+@needs_exact_products
 @pytest.mark.parametrize(("form", "per_channel"), FORMS)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_quantised_model_has_nearly_the_gradient_of_the_original(name, form, per_channel, plain, tmp_path):
@@ -77,6 +79,7 @@ def test_a_quantised_model_has_nearly_the_gradient_of_the_original(name, form, p
 
 
 # Measured 0.99 at least.
+@needs_exact_products
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_quantised_to_16_bits_has_the_gradient_of_the_original(name, plain, tmp_path):
     path = quantised(optimised(source(name), "basic", tmp_path), name, tmp_path, form="16 bits", per_channel=True)
@@ -87,6 +90,7 @@ def test_a_model_quantised_to_16_bits_has_the_gradient_of_the_original(name, pla
     assert cosines(found, expected).min() > 0.98
 
 
+@needs_exact_products
 @pytest.mark.parametrize("form", ["QDQ", "QOperator", "dynamic"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_quantised_model_may_be_optimised_too(name, form, tmp_path):
@@ -108,6 +112,7 @@ def test_a_quantised_model_offers_its_layers_and_its_head(tmp_path):
     assert cosines(*maps).min() > 0.9
 
 
+@needs_exact_products
 @pytest.mark.torch
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_the_gradient_is_that_of_fake_quantisation_in_torch(per_channel, tmp_path):

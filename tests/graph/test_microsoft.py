@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from graph.pulled import gradients
+from integers import exact_products
 
 from xgraph.errors import GraphError
 from xgraph.graph.normalise import normalise
@@ -520,8 +521,14 @@ def model_of(name, parse, opset):
     return model, feeds
 
 
+SATURATING = ("QLinearConv last", "QAttention", "DynamicQuantizeMatMul")
+"""Cases whose products do not fit into 16 bits."""
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_same_numbers(name, parse, run):
+    if name in SATURATING and not exact_products():
+        pytest.skip("8-bit integer products saturate on this CPU (no VNNI)")
     model, feeds = model_of(name, parse, 18)
     expected = run(model, feeds)
     result = normalise(model)

@@ -44,7 +44,6 @@ _TITLES = {
     "g_lime": "G-LIME",
     "grad_cam": "Grad-CAM",
     "grad_cam_plus_plus": "Grad-CAM++",
-    "kernel_shap": "KernelSHAP",
     "layer_cam": "LayerCAM",
     "norm_lime": "NormLIME",
     "recipro_cam": "Recipro-CAM",
