@@ -95,10 +95,7 @@ class FeatureMeans:
         errors = np.sqrt(np.maximum(row.squares / times - now**2, 0) / times)
         # A constant in all of them, as the mean of a probability, tells no feature from another.
         spread = now - now.mean(axis=0)
-        reached = all(
-            stop.reached(spread[:, k], errors[:, k], None if row.before is None else row.before[:, k])
-            for k in range(now.shape[1])
-        )
+        reached = stop.reached_by_all(spread, errors, row.before)
         row.before = spread
         return reached
 

@@ -111,10 +111,8 @@ class GridMeans:
         mean = row.first / row.used / self.chance
         errors = np.sqrt(np.maximum(row.second / row.used / self.chance**2 - mean**2, 0) / row.used)
         spread = mean - mean.mean(axis=1, keepdims=True)
-        reached = all(
-            stop.reached(spread[k], errors[k], None if row.before is None else row.before[k]) for k in range(len(mean))
-        )
-        row.before = spread
+        reached = stop.reached_by_all(spread.T, errors.T, row.before)
+        row.before = spread.T
         return reached
 
     def finish(self, state: _State) -> Mapping[str, Finding]:

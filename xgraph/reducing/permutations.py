@@ -103,10 +103,7 @@ class Contributions:
 
     def _sure(self, row: _Row, stop: Stop) -> bool:
         now, errors = row.sums / row.permutations, _errors(row)
-        reached = all(
-            stop.reached(now[:, k], errors[:, k], None if row.before is None else row.before[:, k])
-            for k in range(now.shape[1])
-        )
+        reached = stop.reached_by_all(now, errors, row.before)
         row.before = now
         return reached
 

@@ -30,6 +30,12 @@ class Stop:
             return False
         return rank_correlation(now, before) >= 1 - self.tolerance
 
+    def reached_by_all(self, now: np.ndarray, errors: np.ndarray, before: np.ndarray | None) -> bool:
+        """Tells whether the estimates (features, targets) of every target are good enough."""
+        return all(
+            self.reached(now[:, k], errors[:, k], None if before is None else before[:, k]) for k in range(now.shape[1])
+        )
+
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Returns Spearman's correlation of two vectors (ties in order of position); 1 where there is no order."""

@@ -186,10 +186,7 @@ class Surrogate:
         spread = np.sqrt(np.maximum(np.diagonal(inverse @ shift @ own.heavy @ shift.T @ inverse), 0))
         freedom = own.used / (own.used - count - 1)
         left = [max(1 - fit.r2, 0.0) * centred.squares[k] / centred.weight * freedom for k, fit in enumerate(fits)]
-        reached = all(
-            stop.reached(now[:, k], spread * np.sqrt(left[k]), None if own.before is None else own.before[:, k])
-            for k in range(len(fits))
-        )
+        reached = stop.reached_by_all(now, np.outer(spread, np.sqrt(left)), own.before)
         own.before = now
         return reached
 
